@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
-def build(cls: type[S], mapping: Any, *, where: str) -> S:  # noqa: ANN401 - what YAML gave
+def build(cls: type[S], mapping: Mapping[str, Any], *, where: str) -> S:
     """Make settings from a mapping.
 
     Raises
@@ -35,8 +36,6 @@ def build(cls: type[S], mapping: Any, *, where: str) -> S:  # noqa: ANN401 - wha
     ConfigError
         With the place inside ``where``, what was found and, for an unknown key, near names.
     """
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{where}: expected a mapping of options, found {type(mapping).__name__}")
     try:
         # JSON mode lets YAML lists fill tuples and strings fill enums, and nothing else
         return cls.model_validate_json(json.dumps(mapping), strict=True)
@@ -44,6 +43,25 @@ def build(cls: type[S], mapping: Any, *, where: str) -> S:  # noqa: ANN401 - wha
         raise _config_error(cls, error, where) from error
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, is not YAML, or holds something else.
+    """
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path}: expected a mapping, found {type(mapping).__name__}")
+    return mapping
 
 
 def load(cls: type[S], path: Path) -> S:
@@ -54,14 +72,7 @@ def load(cls: type[S], path: Path) -> S:
     ConfigError
         If it cannot be read, is not YAML, or does not fit.
     """
-    try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).replace("\n", " ")
-        raise ConfigError(f"{path}: not YAML: {first}") from error
-    return build(cls, mapping if mapping is not None else {}, where=path.name)
+    return build(cls, read(path), where=path.name)
 
 
 def config_hash(*parts: Any) -> str:  # noqa: ANN401 - settings and plain values

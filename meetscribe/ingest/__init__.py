@@ -1,0 +1,28 @@
+"""Sound files of any kind as one session: what they are, and their samples at 16 kHz.
+
+    probe(paths) -> Recording              headers, layout guessed (probe, layout)
+    blocks(recording) -> samples_cn        all channels, block by block (decode)
+    plan_mono, open_mono -> MonoAudio      one signal on disk, read in any order (mono)
+
+Axes: C channel, N sample, T frame, F bin.
+"""
+
+from __future__ import annotations
+
+from meetscribe.ingest.decode import blocks
+from meetscribe.ingest.layout import guess_layout
+from meetscribe.ingest.mono import MonoAudio, MonoPlan, open_mono, plan_mono
+from meetscribe.ingest.probe import AUDIO_SUFFIXES, content_hash, find_audio, probe
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "MonoAudio",
+    "MonoPlan",
+    "blocks",
+    "content_hash",
+    "find_audio",
+    "guess_layout",
+    "open_mono",
+    "plan_mono",
+    "probe",
+]
