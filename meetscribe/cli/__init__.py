@@ -1,0 +1,143 @@
+"""The command line: one file a command; here they come together, and errors become text.
+
+Commands load when they are called, so that ``meetscribe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from meetscribe.errors import MeetscribeError, OutputError
+from meetscribe.version import __version__
+
+EXIT_INTERRUPTED = 130
+
+_COMMANDS = {
+    "transcribe": "Say who spoke what and when in a recording.",
+    "export": "Turn a transcript into other formats, without running a model.",
+    "rename": "Give speakers their names, in every file of a transcript.",
+    "models": "List, fetch and verify model weights.",
+    "pipelines": "List the pipelines and show their settings.",
+    "doctor": "Say what this machine has, what is missing and how fast it is.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Give the commands in the order of a reader's interest."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command; click suggests near names for unknown ones."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"meetscribe.cli.{cmd_name}")
+        command = getattr(module, cmd_name)
+        return command if isinstance(command, click.Command) else super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the near command when there is no such one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"{error.format_message()}{hint}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: meetscribe transcribe meeting.wav",
+)
+@click.version_option(__version__, prog_name="meetscribe")
+@click.option("--debug", is_flag=True, help="Show tracebacks and library logs.")
+def cli(*, debug: bool) -> None:
+    """Who said what and when, from a recording of a meeting."""
+    # A debug run shows what libraries say; otherwise only meetscribe's own warnings are shown.
+    level = logging.DEBUG if debug else logging.ERROR
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("meetscribe").setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with the exit code of what happened."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return for each way to end
+    debug = "--debug" in args
+    # the flag may stand anywhere, as people append it to the command that failed
+    args = ["--debug", *(arg for arg in args if arg != "--debug")] if debug else args
+    try:
+        code: Any = cli.main(args=args, prog_name="meetscribe", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        # click turns Ctrl-C into Abort
+        _say("interrupted; finished stages are kept, the same command goes on from there")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output went away, as in `| head`: not an error of ours
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the interpreter's own flush
+        return 0
+    except MeetscribeError as error:
+        return _report(error, debug=debug)
+    except OSError as error:
+        # a full disk or a vanished folder can show up at any write
+        place = error.filename or "output"
+        wrapped = OutputError(f"{place}: {error.strerror or error}", hint="check space and rights")
+        return _report(wrapped, debug=debug)
+    except MemoryError:
+        return _report(
+            MeetscribeError(
+                "this machine ran out of memory",
+                hint="close other programs, or use a smaller model: --model tiny",
+            ),
+            debug=debug,
+        )
+    except Exception as error:  # noqa: BLE001 - the one place where nothing may escape
+        if debug:
+            traceback.print_exc()
+        _say(f"error: internal error: {type(error).__name__}: {_one_line(str(error))}")
+        _say("hint: this is a bug; run again with --debug and report what it prints")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: MeetscribeError, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    _say(f"error: {_one_line(error.message)}")
+    if error.hint:
+        _say(f"hint: {_one_line(error.hint)}")
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
