@@ -1,0 +1,378 @@
+"""The diarizer: who speaks when on one channel, overlap kept, the number of speakers found.
+
+windows -> tracks -> units -> voiceprints -> clusters -> turns
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from meetscribe.activity import segmentation, turns, voiceprint
+from meetscribe.activity.clustering import Bounds, cluster
+from meetscribe.activity.segmentation import FRAME_STEP_S, SegmentationNetwork, Windows
+from meetscribe.activity.settings import DiarizationSettings
+from meetscribe.activity.tracks import Track, stitch
+from meetscribe.activity.units import Unit, find_units
+from meetscribe.activity.voiceprint import Voiceprinter
+from meetscribe.errors import ConfigError
+from meetscribe.types import Activity, AudioReader, Progress, no_progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+_ENOUGH_S = 10.0
+"""Whoever speaks so long is a speaker in a recording of any length."""
+_FINEST_FRAMES = 12
+"""Units are cut down to this (0.2 s) where more speakers are asked for than there are units."""
+
+
+class Diarizer:
+    """Segmentation-3.0 and CAM++, loaded once and used for any number of recordings.
+
+    Parameters
+    ----------
+    settings : thresholds and sizes
+    segmentation, voiceprint : folders of the two models, as ``models.fetch`` gives them
+    device : ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``
+    threads : cores to use on the CPU; None leaves torch's choice
+
+    Raises
+    ------
+    WeightsError
+        If a model's file does not fit.
+    """
+
+    def __init__(
+        self,
+        settings: DiarizationSettings,
+        *,
+        segmentation: Path,
+        voiceprint: Path,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self.device = _resolve(device)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        self._segmentation, self._voiceprint = _load(segmentation, voiceprint, self.device)
+
+    @classmethod
+    def of(
+        cls, settings: DiarizationSettings, network: SegmentationNetwork, printer: Voiceprinter
+    ) -> Diarizer:
+        """Make a diarizer of networks that are loaded already, on the CPU."""
+        made = cls.__new__(cls)
+        made.settings, made.device = settings, "cpu"
+        made._segmentation, made._voiceprint = network, printer  # noqa: SLF001 - its own class
+        return made
+
+    def diarize(
+        self,
+        audio: AudioReader,
+        *,
+        num_speakers: int | None = None,
+        min_speakers: int | None = None,
+        max_speakers: int | None = None,
+        progress: Progress = no_progress,
+    ) -> Activity:
+        """Say who speaks when.
+
+        Parameters
+        ----------
+        audio : mono, 16 kHz; read in pieces of at most 10 s
+        num_speakers : exactly so many; a note says so where the speech cannot be cut that often
+        min_speakers, max_speakers : bounds of the count that is found
+
+        Returns
+        -------
+        Activity
+            Labels "Speaker 1", ... by first appearance; no turns where nobody speaks.
+
+        Raises
+        ------
+        ConfigError
+            If the bounds exclude each other.
+        """
+        bounds = _bounds(num_speakers, min_speakers, max_speakers)
+        settings = self.settings
+        windows = segmentation.segment(
+            audio,
+            self._segmentation,
+            step_frames=max(1, round(settings.step_s / FRAME_STEP_S)),
+            batch_size=settings.batch_size,
+            device=self.device,
+            progress=progress,
+        )
+        tracks = stitch(windows, agreement=settings.link_agreement)
+        units = cut_units(windows, tracks, settings, bounds.low)
+        prints_ud = voiceprint.voiceprints(audio, units, self._voiceprint, progress=progress)
+        return resolve(windows, tracks, units, prints_ud, audio.duration, settings, bounds)
+
+
+def cut_units(
+    windows: Windows, tracks: Sequence[Track], settings: DiarizationSettings, fewest: int = 1
+) -> list[Unit]:
+    """Cut tracks into units as the settings say, finer where ``fewest`` asks for more of them."""
+    units = find_units(
+        windows,
+        tracks,
+        unit_frames=round(settings.unit_s / FRAME_STEP_S),
+        hop_frames=round(settings.unit_hop_s / FRAME_STEP_S),
+        shortest_frames=round(settings.shortest_unit_s / FRAME_STEP_S),
+    )
+    if 0 < len(units) < fewest:
+        finest = _FINEST_FRAMES
+        units = find_units(
+            windows, tracks, unit_frames=finest, hop_frames=finest, shortest_frames=finest
+        )
+    return units
+
+
+def resolve(  # noqa: PLR0917 - one value of each stage before
+    windows: Windows,
+    tracks: Sequence[Track],
+    units: Sequence[Unit],
+    prints_ud: NDArray[np.float32],
+    duration: float,
+    settings: DiarizationSettings,
+    bounds: Bounds,
+) -> Activity:
+    """Decide who is who and give the turns; everything after the networks."""
+    if not units:
+        return Activity(())
+    weights_u = _seconds(units, tracks)
+    clean = np.array([unit.clean for unit in units])
+    if clean.sum() < max(bounds.low, 1):
+        clean[:] = True
+    labels_u = np.full(len(units), -1, dtype=np.int64)
+    labels_u[clean] = cluster(
+        prints_ud[clean], weights_u[clean], same_voice=settings.same_voice, bounds=bounds
+    )
+    share = settings.shortest_speaker_share * float(weights_u[clean].sum())
+    shortest_s = max(settings.shortest_speaker_s, min(share, _ENOUGH_S))
+    labels_u = _without_small(labels_u, prints_ud, weights_u, shortest_s, bounds)
+    num = int(labels_u.max()) + 1
+    centres_sd = _unit_length(_sums(labels_u, prints_ud, weights_u, num))
+    smoothed_u = smooth(units, labels_u, prints_ud @ centres_sd.T, settings.switch_cost)
+    if len(np.unique(smoothed_u[smoothed_u >= 0])) == num:
+        labels_u = smoothed_u
+        centres_sd = _unit_length(_sums(labels_u, prints_ud, weights_u, num))
+    speakers_gs = np.zeros((windows.num_frames, num), dtype=np.float32)
+    of_track: dict[int, dict[Unit, int]] = defaultdict(dict)
+    for unit, label in zip(units, labels_u.tolist(), strict=True):
+        if label >= 0:
+            of_track[unit.track][unit] = label
+    for index, mine in of_track.items():
+        turns.add_track(speakers_gs, tracks[index], mine)
+    for index in np.flatnonzero(~clean).tolist():
+        unit, print_d = units[index], prints_ud[index]
+        speaker, score = _free_match(unit, print_d, centres_sd, speakers_gs)
+        room = bounds.high is None or len(centres_sd) < bounds.high
+        if score < settings.same_voice and room and weights_u[index] >= shortest_s:
+            speaker = len(centres_sd)
+            centres_sd = np.concatenate([centres_sd, print_d[None]])
+            speakers_gs = np.pad(speakers_gs, ((0, 0), (0, 1)))
+        turns.add_track(speakers_gs, tracks[unit.track], {unit: speaker})
+    np.minimum(speakers_gs, 1.0, out=speakers_gs)
+    return _activity(speakers_gs, centres_sd, duration, settings, bounds)
+
+
+def _seconds(units: Sequence[Unit], tracks: Sequence[Track]) -> NDArray[np.float32]:
+    """Give the seconds of speech that each unit adds: overlapping units share theirs."""
+    weights = []
+    for run in _runs_of(units):
+        span = (run[-1].end - run[0].start) * FRAME_STEP_S / len(run)
+        for unit in run:
+            activity = tracks[unit.track].over(unit.start, unit.end)
+            weights.append(max(span * float(activity.mean()), 1e-3))
+    return np.array(weights, dtype=np.float32)
+
+
+def _runs_of(units: Sequence[Unit]) -> list[list[Unit]]:
+    return [list(run) for _, run in groupby(units, key=lambda unit: unit.run)]
+
+
+def smooth(
+    units: Sequence[Unit],
+    labels_u: NDArray[np.int64],
+    scores_us: NDArray[np.float32],
+    switch_cost: float,
+) -> NDArray[np.int64]:
+    """Choose the best path of speakers through each run, where a change costs (Viterbi).
+
+    Units labelled -1 keep that label.
+    """
+    made = labels_u.copy()
+    first = 0
+    for run in _runs_of(units):
+        here = slice(first, first + len(run))
+        first += len(run)
+        if labels_u[here].min() >= 0:
+            made[here] = _best_path(scores_us[here], switch_cost)
+    return made
+
+
+def _best_path(scores_us: NDArray[np.float32], switch_cost: float) -> list[int]:
+    total_s = scores_us[0].copy()
+    back: list[NDArray[np.int64]] = []
+    stay = np.arange(len(total_s))
+    for row_s in scores_us[1:]:
+        best = int(total_s.argmax())
+        change_s = total_s[best] - switch_cost > total_s
+        back.append(np.where(change_s, best, stay))
+        total_s = np.where(change_s, total_s[best] - switch_cost, total_s) + row_s
+    path = [int(total_s.argmax())]
+    for from_s in reversed(back):
+        path.append(int(from_s[path[-1]]))
+    return path[::-1]
+
+
+def _free_match(
+    unit: Unit,
+    print_d: NDArray[np.float32],
+    centres_sd: NDArray[np.float32],
+    speakers_gs: NDArray[np.float32],
+) -> tuple[int, float]:
+    """Give the most similar speaker among those who are not speaking there already, and how far.
+
+    Where everybody is speaking, the most similar of all, with the score -1.
+    """
+    scores_s = centres_sd @ print_d
+    busy_s = speakers_gs[unit.start : unit.end].mean(axis=0) > 0.5  # noqa: PLR2004 - mostly
+    if busy_s.all():
+        return int(scores_s.argmax()), -1.0
+    free_s = np.where(busy_s, -np.inf, scores_s)
+    return int(free_s.argmax()), float(free_s.max())
+
+
+def _without_small(
+    labels_u: NDArray[np.int64],
+    prints_ud: NDArray[np.float32],
+    weights_u: NDArray[np.float32],
+    shortest_s: float,
+    bounds: Bounds,
+) -> NDArray[np.int64]:
+    """Give the units of speakers with too little speech to the most similar other speaker."""
+    known = labels_u >= 0
+    num = int(labels_u.max()) + 1
+    seconds_s = np.zeros(num)
+    np.add.at(seconds_s, labels_u[known], weights_u[known])
+    sums_sd = _sums(labels_u, prints_ud, weights_u, num)
+    target_s = np.arange(num)
+    left = num
+    while left > max(bounds.low, 1):
+        smallest = int(seconds_s.argmin())
+        if seconds_s[smallest] >= shortest_s:
+            break
+        scores_s = _unit_length(sums_sd) @ sums_sd[smallest]
+        scores_s[~np.isfinite(seconds_s)] = -np.inf
+        scores_s[smallest] = -np.inf
+        best = int(scores_s.argmax())
+        sums_sd[best] += sums_sd[smallest]
+        seconds_s[best] += seconds_s[smallest]
+        seconds_s[smallest] = np.inf
+        target_s[target_s == smallest] = best
+        left -= 1
+    labels = labels_u.copy()
+    labels[known] = np.unique(target_s[labels_u[known]], return_inverse=True)[1]
+    return labels
+
+
+def _sums(
+    labels_u: NDArray[np.int64],
+    prints_ud: NDArray[np.float32],
+    weights_u: NDArray[np.float32],
+    num: int,
+) -> NDArray[np.float32]:
+    """Give the weighted sum of every speaker's voiceprints, shape (S, D)."""
+    sums_sd = np.zeros((num, prints_ud.shape[1]), dtype=np.float32)
+    for speaker in range(num):
+        mine = labels_u == speaker
+        sums_sd[speaker] = weights_u[mine] @ prints_ud[mine]
+    return sums_sd
+
+
+def _unit_length(rows_sd: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.linalg.norm(rows_sd, axis=1, keepdims=True)
+    return (rows_sd / np.maximum(lengths, 1e-8)).astype(np.float32)
+
+
+def _activity(
+    speakers_gs: NDArray[np.float32],
+    centres_sd: NDArray[np.float32],
+    duration: float,
+    settings: DiarizationSettings,
+    bounds: Bounds,
+) -> Activity:
+    # a speaker that was asked for is heard where it is likeliest, however unlikely that is
+    if 1 < speakers_gs.shape[1] <= bounds.low:
+        speakers_gs /= np.maximum(speakers_gs.max(axis=0), 1e-6)
+    provisional = [str(index) for index in range(speakers_gs.shape[1])]
+    found = turns.overlapping_turns(
+        speakers_gs,
+        provisional,
+        duration,
+        threshold=settings.threshold,
+        shortest_turn_s=settings.shortest_turn_s,
+        shortest_pause_s=settings.shortest_pause_s,
+    )
+    if not found:
+        return Activity(())
+    order = [int(label) for label in dict.fromkeys(turn.speaker for turn in found)]
+    labels = [f"Speaker {number}" for number in range(1, len(order) + 1)]
+    speakers_gs = speakers_gs[:, order]
+    renamed = dict(zip([str(index) for index in order], labels, strict=True))
+    named = [type(turn)(turn.start, turn.end, renamed[turn.speaker]) for turn in found]
+    exclusive = turns.exclusive_turns(speakers_gs, named, labels, duration)
+    prints = {
+        label: tuple(float(value) for value in centres_sd[index])
+        for label, index in zip(labels, order, strict=True)
+    }
+    log.info("%d turns of %d speakers", len(named), len(labels))
+    return Activity(tuple(named), tuple(exclusive), prints, _notes(len(labels), bounds))
+
+
+def _notes(found: int, bounds: Bounds) -> tuple[str, ...]:
+    if 0 < found < bounds.low:
+        wanted = f"{bounds.low} were asked for"
+        return (f"only {found} voices could be told apart, although {wanted}",)
+    return ()
+
+
+def _bounds(exactly: int | None, low: int | None, high: int | None) -> Bounds:
+    for name, value in (("speakers", exactly), ("min_speakers", low), ("max_speakers", high)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}: {value}, but a meeting has at least 1 speaker")
+    if exactly is not None:
+        return Bounds(exactly, exactly)
+    if low is not None and high is not None and low > high:
+        raise ConfigError(f"min_speakers {low} is above max_speakers {high}")
+    return Bounds(low or 1, high)
+
+
+def _resolve(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _load(
+    segmentation_dir: Path, voiceprint_dir: Path, device: str
+) -> tuple[SegmentationNetwork, Voiceprinter]:
+    return segmentation.load(segmentation_dir, device), voiceprint.load(voiceprint_dir, device)
