@@ -1,0 +1,385 @@
+"""What was said: pieces of speech in, words with times and confidence out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meetscribe.errors import ConfigError
+from meetscribe.recognize import guard
+from meetscribe.recognize.languages import language_prior, prompt_for
+from meetscribe.recognize.model import Decoded, WhisperModel
+from meetscribe.recognize.regions import cut_regions
+from meetscribe.recognize.settings import RecognizerSettings
+from meetscribe.recognize.vad import FRAME_S, speech_probability
+from meetscribe.recognize.words import RecognizedRegion, fit_to_speech, split_tokens, timed_words
+from meetscribe.types import AudioReader, Progress, Segment, Word, no_progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+_GPU_BATCH, _CPU_BATCH = 16, 2
+_LANGUAGE_PIECES = 6
+_LANGUAGE_PIECE_S = 2.0
+_HALVING_S = 4.0
+_NAMED = 8
+_FRESH_START_S = 0.3
+_RETRY_TEMPERATURE = 0.4
+_FAILURES = (RuntimeError, ValueError, MemoryError)
+"""What CTranslate2 raises: a GPU out of memory is a RuntimeError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of the recording with its sound and the speech probability of 32 ms frames."""
+
+    region: Segment
+    samples: NDArray[np.float32]
+    speech_t: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One decoding of a piece."""
+
+    decoded: Decoded
+    verdict: guard.Verdict
+    words: tuple[Word, ...]
+    skipped_s: float
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """Lower is better."""
+        return (self.verdict.badness, round(self.skipped_s), -self.decoded.avg_logprob)
+
+
+class Recognizer:
+    """Whisper over pieces of speech, guarded against loops and inventions.
+
+    Parameters
+    ----------
+    settings : how to recognise
+    model_dir : CTranslate2 folder of a Whisper model of any size
+    device : ``cpu``, ``cuda``, ``cuda:1`` or ``auto``
+    threads : cores to use on the CPU, None for the library's choice
+
+    Raises
+    ------
+    WeightsError, ModelError
+        If the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        settings: RecognizerSettings,
+        *,
+        model_dir: Path,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self._model = WhisperModel(
+            model_dir, device=device, compute_type=settings.compute_type, threads=threads
+        )
+        default = _GPU_BATCH if self._model.on_gpu else _CPU_BATCH
+        self._batch_size = settings.batch_size or default
+
+    def detect_language(self, audio: AudioReader, regions: Sequence[Segment]) -> tuple[str, float]:
+        """Give the language of a session and its probability.
+
+        Up to six pieces spread over all speech are heard, and their probabilities averaged,
+        weighted by how much of each piece is speech. A language of which Whisper learnt next to
+        nothing must be five times as likely as another. Without any speech: ``("", 0.0)``.
+        """
+        pieces = self._cut(audio, regions)
+        heard = [piece for piece in self._load(audio, _spread(pieces)) if self._is_speech(piece)]
+        total: dict[str, float] = {}
+        weights = 0.0
+        for piece in heard:
+            weight = float(piece.speech_t.sum()) * FRAME_S
+            weights += weight
+            (row,) = self._model.languages_of(self._model.encode([piece.samples]))
+            for code, probability in row.items():
+                total[code] = total.get(code, 0.0) + weight * probability
+        if not total or weights <= 0:
+            return "", 0.0
+        best = max(total, key=lambda code: total[code] * language_prior(code))
+        return best, total[best] / weights
+
+    def recognize(
+        self,
+        audio: AudioReader,
+        regions: Sequence[Segment],
+        *,
+        language: str,
+        progress: Progress = no_progress,
+    ) -> list[RecognizedRegion]:
+        """Recognise what is said in ``regions``.
+
+        Parameters
+        ----------
+        regions : stretches of speech of any length; they may overlap, and are cut into pieces
+        language : ISO 639-1 code
+        progress : called with ``"recognize"``
+
+        Returns
+        -------
+        One result per piece, sorted, disjoint. A piece without words is there too; one that
+        could not be decoded is flagged ``unclear``.
+
+        Raises
+        ------
+        ConfigError
+            If the model does not know the language.
+        """
+        self._check_language(language)
+        pieces = self._cut(audio, regions)
+        whole = sum(piece.duration for piece in pieces) or 1.0
+        results: list[RecognizedRegion] = []
+        done = 0.0
+        for first in range(0, len(pieces), self._batch_size):
+            batch = pieces[first : first + self._batch_size]
+            results += self._recognize_batch(list(self._load(audio, batch)), language)
+            done += sum(piece.duration for piece in batch)
+            progress("recognize", min(1.0, done / whole))
+        results = _capitalised(results)
+        unclear = sum("unclear" in result.flags for result in results)
+        log.info("recognised %d pieces, %d unclear", len(results), unclear)
+        return results
+
+    def _check_language(self, language: str) -> None:
+        known = self._model.languages
+        if language not in known:
+            shown = ", ".join([*known[:_NAMED], *(["..."] if known[_NAMED:] else [])])
+            raise ConfigError(
+                f"language '{language}': this Whisper model knows {shown}",
+                hint="give an ISO 639-1 code such as en or zh, or auto",
+            )
+
+    def _cut(self, audio: AudioReader, regions: Sequence[Segment]) -> list[Segment]:
+        settings = self.settings
+        return cut_regions(
+            regions,
+            audio.duration,
+            longest=settings.longest_piece_s,
+            bridge=settings.bridge_s,
+            padding=settings.padding_s,
+            audio=audio,
+        )
+
+    def _load(self, audio: AudioReader, regions: Sequence[Segment]) -> Iterator[_Piece]:
+        for region in regions:
+            samples = np.nan_to_num(audio.read(region.start, region.end))
+            yield _Piece(region, samples, speech_probability(samples))
+
+    def _is_speech(self, piece: _Piece) -> bool:
+        return float(piece.speech_t.max(initial=0.0)) >= self.settings.speech_threshold
+
+    def _recognize_batch(self, pieces: Sequence[_Piece], language: str) -> list[RecognizedRegion]:
+        spoken = [piece for piece in pieces if self._is_speech(piece)]
+        attempts: dict[Segment, list[_Attempt]] = {}
+        try:
+            prompt = prompt_for(language, self.settings.prompt)
+            first = self._attempt(spoken, language, prompt) if spoken else []
+            attempts = {one.region: [made] for one, made in zip(spoken, first, strict=True)}
+        except _FAILURES as error:
+            # one piece that cannot be decoded must not take its neighbours with it
+            log.warning("a batch of %d pieces failed: %s", len(spoken), error)
+        results = []
+        for piece in pieces:
+            if not self._is_speech(piece):
+                results.append(RecognizedRegion(piece.region.start, piece.region.end))
+                continue
+            results.append(self._settle(piece, attempts.get(piece.region, []), language))
+        return results
+
+    def _settle(self, piece: _Piece, attempts: list[_Attempt], language: str) -> RecognizedRegion:
+        """Decode again what went wrong, and say what stays unclear."""
+        start, end = piece.region.start, piece.region.end
+        if not attempts or attempts[0].verdict.again:
+            attempts = [*attempts, *self._retries(piece, attempts, language)]
+        if not attempts:
+            return RecognizedRegion(start, end, flags=("unclear",))
+        best = min(attempts, key=lambda one: one.order)
+        words = best.words
+        if best.verdict.silent:
+            words = ()
+        if best.verdict.looped:
+            words = guard.without_loop(words)
+        words = guard.heard(words, piece.speech_t, start, self.settings.speech_threshold)
+        return RecognizedRegion(
+            start,
+            end,
+            words=words,
+            flags=("unclear",) if best.verdict.unclear and not best.verdict.silent else (),
+            avg_logprob=best.decoded.avg_logprob,
+            no_speech=best.decoded.no_speech,
+            compression=guard.compression(best.decoded.text),
+        )
+
+    def _retries(
+        self, piece: _Piece, attempts: Sequence[_Attempt], language: str
+    ) -> Iterator[_Attempt]:
+        """Decode in other ways until one looks right."""
+        prompt = prompt_for(language, self.settings.prompt)
+        for name, way in self._ways(attempts, prompt):
+            try:
+                made = way(piece, language)
+            except _FAILURES as error:
+                log.warning("piece at %.1f s, %s: %s", piece.region.start, name, error)
+                continue
+            yield made
+            if not made.verdict.again:
+                return
+
+    def _ways(
+        self, attempts: Sequence[_Attempt], prompt: str
+    ) -> list[tuple[str, Callable[[_Piece, str], _Attempt]]]:
+        """Choose what to try: less context for a runaway, smaller pieces for what was skipped."""
+
+        def plain(piece: _Piece, language: str) -> _Attempt:
+            return self._attempt([piece], language, "")[0]
+
+        def halves(piece: _Piece, language: str) -> _Attempt:
+            return self._in_halves(piece, language, prompt)
+
+        def sampled(piece: _Piece, language: str) -> _Attempt:
+            return self._attempt([piece], language, "", temperature=_RETRY_TEMPERATURE)[0]
+
+        def alone(piece: _Piece, language: str) -> _Attempt:
+            return self._attempt([piece], language, prompt)[0]
+
+        if not attempts:
+            return [("alone", alone), ("no prompt", plain), ("in halves", halves)]
+        if attempts[0].verdict.runaway:
+            return [("no prompt", plain), ("in halves", halves), ("sampled", sampled)]
+        if attempts[0].verdict.skipped:
+            return [("in halves", halves)]
+        return [("no prompt", plain)]
+
+    def _in_halves(self, piece: _Piece, language: str, prompt: str) -> _Attempt:
+        """Decode both halves of a piece, and halves of halves where those go wrong too."""
+        if piece.region.duration < 2 * _HALVING_S:
+            return self._attempt([piece], language, prompt)[0]
+        made = []
+        for half in _halves(piece):
+            (one,) = self._attempt([half], language, prompt)
+            if one.verdict.skipped or one.verdict.runaway:
+                again = self._in_halves(half, language, prompt)
+                one = min(one, again, key=lambda attempt: attempt.order)
+            made.append(one)
+        return _joined(made)
+
+    def _attempt(
+        self, pieces: Sequence[_Piece], language: str, prompt: str, *, temperature: float = 0.0
+    ) -> list[_Attempt]:
+        encoded = self._model.encode([piece.samples for piece in pieces])
+        durations = [piece.region.duration for piece in pieces]
+        texts = self._model.generate(
+            encoded,
+            language=language,
+            prompt=prompt,
+            budget=guard.token_budget(max(durations)),
+            beam_size=self.settings.beam_size,
+            temperature=temperature,
+        )
+        texts = [
+            replace(text, tokens=text.tokens[: guard.token_budget(duration)])
+            for text, duration in zip(texts, durations, strict=True)
+        ]
+        return self._timed(encoded, pieces, texts, language)
+
+    def _timed(
+        self,
+        encoded: Any,  # noqa: ANN401 - untyped library
+        pieces: Sequence[_Piece],
+        texts: Sequence[Decoded],
+        language: str,
+    ) -> list[_Attempt]:
+        durations = [piece.region.duration for piece in pieces]
+        # the aligner wants at least one token of every piece
+        tokens = [list(text.tokens) or self._model.encode_text(".") for text in texts]
+        aligned = self._model.align(encoded, tokens, durations, language=language)
+        made = []
+        for piece, text, (starts, probs) in zip(pieces, texts, aligned, strict=True):
+            duration = piece.region.duration
+            spans = split_tokens(text.tokens, self._model)
+            words = timed_words(spans, starts, probs, end=duration) if text.tokens else []
+            fitted = fit_to_speech(words, piece.speech_t, piece.region)
+            skipped_s = guard.uncovered(fitted, piece.speech_t, piece.region.start)
+            verdict = guard.judge(
+                text.text,
+                units=text.tokens,
+                speech_s=duration,
+                avg_logprob=text.avg_logprob,
+                no_speech=text.no_speech,
+                full=len(text.tokens) >= guard.token_budget(duration),
+                skipped_s=skipped_s,
+                voiced=guard.voiced_share(fitted, piece.speech_t, piece.region.start),
+            )
+            made.append(_Attempt(text, verdict, fitted, skipped_s))
+        return made
+
+
+def _capitalised(results: Sequence[RecognizedRegion]) -> list[RecognizedRegion]:
+    """Begin the text of a piece with a capital, unless the piece before goes on in it.
+
+    The prompt ends in the middle of a sentence, so Whisper goes on in small letters.
+    """
+    made: list[RecognizedRegion] = []
+    for result in results:
+        if result.words and not (made and result.start - made[-1].end < _FRESH_START_S):
+            first, *rest = result.words
+            text = first.text[:1].upper() + first.text[1:]
+            result = replace(result, words=(replace(first, text=text), *rest))  # noqa: PLW2901
+        made.append(result)
+    return made
+
+
+def _spread(pieces: Sequence[Segment]) -> list[Segment]:
+    """Choose a few pieces, spread evenly over all speech."""
+    long_enough = [piece for piece in pieces if piece.duration >= _LANGUAGE_PIECE_S] or list(pieces)
+    if len(long_enough) <= _LANGUAGE_PIECES:
+        return long_enough
+    places = np.linspace(0, len(long_enough) - 1, 2 * _LANGUAGE_PIECES + 1)[1::2]
+    return [long_enough[round(float(place))] for place in places]
+
+
+def _joined(parts: Sequence[_Attempt]) -> _Attempt:
+    """Make one attempt of those at the parts of a piece."""
+    weights = [max(1, len(part.decoded.tokens)) for part in parts]
+    logprobs = [part.decoded.avg_logprob for part in parts]
+    decoded = Decoded(
+        tokens=tuple(token for part in parts for token in part.decoded.tokens),
+        text=" ".join(part.decoded.text for part in parts),
+        avg_logprob=float(np.average(logprobs, weights=weights)),
+        no_speech=min(part.decoded.no_speech for part in parts),
+    )
+    worst = max((part.verdict for part in parts), key=lambda verdict: verdict.badness)
+    return _Attempt(
+        decoded,
+        replace(worst, silent=all(part.verdict.silent for part in parts)),
+        tuple(word for part in parts for word in part.words),
+        sum(part.skipped_s for part in parts),
+    )
+
+
+def _halves(piece: _Piece) -> tuple[_Piece, _Piece]:
+    """Cut a piece where speech is least likely, in its middle half."""
+    frames = len(piece.speech_t)
+    low, high = frames // 4, max(frames // 4 + 1, 3 * frames // 4)
+    smooth = np.convolve(piece.speech_t, np.ones(7) / 7, mode="same")
+    frame = low + int(np.argmin(smooth[low:high]))
+    at, sample = frame * FRAME_S, int(frame * FRAME_S * 16_000)
+    middle = min(piece.region.start + at, piece.region.end)
+    return (
+        _Piece(Segment(piece.region.start, middle), piece.samples[:sample], piece.speech_t[:frame]),
+        _Piece(Segment(middle, piece.region.end), piece.samples[sample:], piece.speech_t[frame:]),
+    )
