@@ -1,0 +1,94 @@
+"""The Python API: the words of the command line, as functions.
+
+>>> from meetscribe import transcribe
+>>> transcript = transcribe("meeting.wav", speakers=3)  # doctest: +SKIP
+>>> for utterance in transcript.utterances:  # doctest: +SKIP
+...     print(utterance.start, transcript.name_of(utterance.speaker), utterance.text)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from meetscribe import formats
+from meetscribe.formats import RenderOptions
+from meetscribe.pipeline.outputs import check_names
+from meetscribe.pipeline.runner import Runner
+from meetscribe.pipeline.spec import load_spec
+from meetscribe.types import Progress, Transcript, no_progress
+
+
+def transcribe(
+    audio: str | Path | Sequence[str | Path],
+    *,
+    as_channels: bool = False,
+    channels: str | None = None,
+    pipeline: str = "mono",
+    model: str | None = None,
+    diarizer: str | None = None,
+    language: str | None = None,
+    script: str | None = None,
+    speakers: int | None = None,
+    min_speakers: int | None = None,
+    max_speakers: int | None = None,
+    speaker_names: Mapping[str, str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    offline: bool = False,
+    no_cache: bool = False,
+    progress: Progress = no_progress,
+) -> Transcript:
+    """Say who spoke what and when in a recording.
+
+    Nothing is written but the cache of stages (none with ``no_cache``).
+
+    Parameters
+    ----------
+    audio : one file, or several that are the channels of one session (``as_channels``)
+    progress : called with a stage's name and the share of it that is done
+    others : as the options of ``meetscribe transcribe``
+
+    Raises
+    ------
+    AudioError
+        If the recording cannot be read.
+    ConfigError
+        If an option makes no sense.
+    ModelError
+        If a model cannot be had or run.
+    """
+    paths = [audio] if isinstance(audio, str | Path) else list(audio)
+    spec = load_spec(
+        pipeline,
+        {
+            "channels": channels,
+            "diarizer": diarizer,
+            "language": language,
+            "script": script,
+            "speakers": speakers,
+            "min_speakers": min_speakers,
+            "max_speakers": max_speakers,
+            "recognizer.model": model,
+        },
+    )
+    runner = Runner(
+        pipeline, spec, device=device, threads=threads, offline=offline, keep_stages=not no_cache
+    )
+    recording = runner.probe(paths, as_channels=as_channels)
+    transcript = runner.transcribe(recording, progress=progress)
+    if speaker_names:
+        check_names(dict(speaker_names), transcript)
+        transcript = transcript.renamed(speaker_names)
+    return transcript
+
+
+def export(transcript: Transcript, format_name: str, options: RenderOptions | None = None) -> str:
+    """Render a transcript in a format such as ``json``, ``txt``, ``srt``, ``vtt`` or ``rttm``.
+
+    Raises
+    ------
+    NameNotFoundError
+        If there is no such format.
+    """
+    return formats.render(transcript, format_name, options or RenderOptions())

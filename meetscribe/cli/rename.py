@@ -1,0 +1,103 @@
+"""``meetscribe rename``: names for speakers, in the transcript and in what was made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meetscribe import formats
+from meetscribe.cli.options import render_options, shared_render_options
+from meetscribe.errors import ConfigError, OutputError
+from meetscribe.formats import RenderOptions
+from meetscribe.pipeline.outputs import (
+    SessionFiles,
+    check_names,
+    read_names,
+    read_transcript,
+    write_formats,
+)
+from meetscribe.types import Transcript
+
+_EXAMPLES = """\b
+Examples:
+  meetscribe rename meeting.json "Speaker 1=Anna" "Speaker 2=Ben"
+  meetscribe rename meeting.json --speaker-names names.yaml
+  meetscribe rename meeting.json                 # lists the speakers
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("transcript", type=click.Path(path_type=Path))
+@click.argument("pairs", nargs=-1, metavar="[LABEL=NAME]...")
+@click.option(
+    "--speaker-names",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="YAML file with lines such as 'Speaker 1: Anna'.",
+)
+@shared_render_options
+@click.option("--force", is_flag=True, help="Replace files that were edited by hand, too.")
+def rename(transcript: Path, pairs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
+    """Give the speakers of TRANSCRIPT (meetscribe JSON) names.
+
+    The files beside it that were made from it are written again with the new names; one that was
+    edited by hand is left alone. An empty name ("Speaker 1=") takes a name back.
+    """
+    source = read_transcript(transcript)
+    names = read_names(options["speaker_names"]) if options["speaker_names"] else {}
+    names.update(_pair(text, source) for text in pairs)
+    if not names:
+        for label in source.speakers:
+            click.echo(f"{label}: {source.name_of(label)}")
+        return 0
+    check_names(names, source)
+    files = SessionFiles(transcript.resolve().parent, source.session_id)
+    if files.transcript != transcript.resolve():
+        raise ConfigError(
+            f"{transcript}: expected {files.transcript.name}, the transcript itself",
+            hint="rename needs the .json that `meetscribe transcribe` wrote",
+        )
+    given = {name: value for name, value in options.items() if value is not None}
+    looks = render_options({**source.provenance.get("render_options", {}), **given})
+    _rewrite(source, source.renamed(names), files, looks, force=options["force"])
+    return 0
+
+
+def _pair(text: str, source: Transcript) -> tuple[str, str]:
+    label, equals, name = text.partition("=")
+    if not equals:
+        raise ConfigError(f"'{text}': expected LABEL=NAME", hint='for example "Speaker 1=Anna"')
+    by_name = {source.name_of(speaker): speaker for speaker in source.speakers}
+    return by_name.get(label.strip(), label.strip()), name.strip()
+
+
+def _rewrite(
+    before: Transcript,
+    after: Transcript,
+    files: SessionFiles,
+    options: RenderOptions,
+    *,
+    force: bool,
+) -> None:
+    ours: list[str] = ["json"]
+    edited: list[str] = []
+    for name in formats.names():
+        path = files.path(name)
+        if name == "json" or not path.exists():
+            continue
+        try:
+            same = path.read_text(encoding="utf-8-sig") == formats.render(
+                before, name, options
+            ).removeprefix("\ufeff")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OutputError(f"{path}: cannot be read: {error}") from error
+        (ours if same or force else edited).append(name)
+    for path in write_formats(after, files, ours, options):
+        click.echo(f"wrote {path}", err=True)
+    for name in edited:
+        click.echo(
+            f"left alone: {files.path(name)} (edited, or other options; --force replaces it)",
+            err=True,
+        )

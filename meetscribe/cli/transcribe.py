@@ -1,0 +1,221 @@
+"""``meetscribe transcribe``: the options, then the runner, then what is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meetscribe import formats
+from meetscribe.cli.console import Reporter, reporter
+from meetscribe.cli.options import render_options, shared_render_options
+from meetscribe.errors import AudioError, ConfigError, MeetscribeError
+from meetscribe.pipeline.outputs import parse_formats, read_names
+from meetscribe.pipeline.runner import Outputs, Result, Runner
+from meetscribe.pipeline.spec import load_spec
+
+EXIT_SOME_FAILED = 5
+
+_EXAMPLES = """\b
+Examples:
+  meetscribe transcribe meeting.wav
+  meetscribe transcribe call.mp4 -o results -f srt,vtt --speakers 2
+  meetscribe transcribe a.wav b.wav c.wav --as-channels
+  meetscribe transcribe 会议.m4a --language zh --model small
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("audio", nargs=-1, required=True, metavar="AUDIO...")
+@click.option(
+    "--as-channels", is_flag=True, help="The files are the channels of one session, not several."
+)
+@click.option(
+    "--channels",
+    default=None,
+    metavar="WHAT",
+    help="What the channels are: auto, array, per-speaker, mix, or which to use: 0,2-3.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for the results (default: beside the audio).",
+)
+@click.option(
+    "-f",
+    "--format",
+    "format_names",
+    multiple=True,
+    metavar="LIST",
+    help="Formats, with commas, or 'all' (default: txt,srt,rttm; json is always written).",
+)
+@click.option("--force", is_flag=True, help="Replace results that are there already.")
+@click.option(
+    "--pipeline",
+    default="mono",
+    show_default=True,
+    metavar="NAME",
+    help="Name or YAML file; see: meetscribe pipelines list.",
+)
+@click.option("--model", default=None, help="Whisper size, hub name or folder (default: base).")
+@click.option(
+    "--diarizer",
+    default=None,
+    metavar="NAME",
+    help="A pyannote.audio pipeline on the hub in place of meetscribe's own.",
+)
+@click.option("--language", default=None, help="Language code such as en or zh (default: heard).")
+@click.option(
+    "--script",
+    type=click.Choice(["simplified", "traditional", "as-is"]),
+    default=None,
+    help="Chinese characters to write (default: simplified).",
+)
+@click.option("--speakers", type=click.IntRange(min=1), help="Exactly so many speakers.")
+@click.option("--min-speakers", type=click.IntRange(min=1), help="At least so many speakers.")
+@click.option("--max-speakers", type=click.IntRange(min=1), help="At most so many speakers.")
+@click.option(
+    "--speaker-names",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="YAML file with lines such as 'Speaker 1: Anna'.",
+)
+@shared_render_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use (default: all).")
+@click.option("--offline", is_flag=True, help="Never open a network connection.")
+@click.option("--no-cache", is_flag=True, help="Keep no finished stages for the next run.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "rich", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="How to show progress, on standard error.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show errors only; write the files.")
+def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
+    """Say who spoke what and when in each AUDIO file.
+
+    Prints the transcript and writes <session>.json (from which `meetscribe export` makes every
+    format), .txt, .srt and .rttm. Nothing is overwritten without --force. Several files are
+    several sessions, unless --as-channels makes them one.
+    """
+    sessions = [list(audio)] if options["as_channels"] else [[path] for path in audio]
+    for path in audio:
+        _refuse_folder(Path(path))
+    names = read_names(options["speaker_names"]) if options["speaker_names"] else {}
+    outputs = Outputs(
+        folder=options["output"],
+        formats=parse_formats(options["format_names"]),
+        options=render_options(options),
+        force=options["force"],
+    )
+    runner = _runner(options)
+    failed = False
+    with reporter(options["progress"], quiet=options["quiet"]) as shown:
+        for paths in sessions:
+            try:
+                _one(
+                    runner,
+                    paths,
+                    outputs,
+                    shown,
+                    names=names,
+                    as_channels=options["as_channels"],
+                    quiet=options["quiet"],
+                )
+            except MeetscribeError as error:
+                if len(sessions) == 1:
+                    raise
+                # one bad recording does not cost the others
+                click.echo(f"error: {' '.join(error.message.split())}", err=True)
+                if error.hint:
+                    click.echo(f"hint: {error.hint}", err=True)
+                failed = True
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def _runner(options: dict[str, Any]) -> Runner:
+    spec = load_spec(
+        options["pipeline"],
+        {
+            "channels": options["channels"],
+            "diarizer": options["diarizer"],
+            "language": options["language"],
+            "script": options["script"],
+            "speakers": options["speakers"],
+            "min_speakers": options["min_speakers"],
+            "max_speakers": options["max_speakers"],
+            "recognizer.model": options["model"],
+        },
+    )
+    return Runner(
+        options["pipeline"],
+        spec,
+        device=options["device"],
+        threads=options["threads"],
+        offline=options["offline"],
+        keep_stages=not options["no_cache"],
+    )
+
+
+def _one(
+    runner: Runner,
+    paths: list[str],
+    outputs: Outputs,
+    shown: Reporter,
+    *,
+    names: dict[str, str],
+    as_channels: bool,
+    quiet: bool,
+) -> None:
+    recording = runner.probe(paths, as_channels=as_channels)
+    channels = recording.num_channels
+    shown.start(
+        f"{recording.session_id}: {_clock(recording.duration)}, "
+        f"{channels} channel{'s' if channels > 1 else ''}"
+    )
+    result = runner.run(recording, outputs, names=names, progress=shown.progress)
+    _show(result, outputs, shown, quiet=quiet)
+
+
+def _show(result: Result, outputs: Outputs, shown: Reporter, *, quiet: bool) -> None:
+    transcript = result.transcript
+    if result.already_done and not result.written:
+        shown.note("already done; --force does it again")
+    for warning in transcript.warnings:
+        shown.note(f"note: {warning}")
+    if not transcript.utterances:
+        shown.note("no speech was found")
+    if not result.already_done:
+        seconds = transcript.provenance["timings_s"]["total"]
+        speed = seconds / transcript.duration if transcript.duration else 0.0
+        shown.note(f"done in {_clock(seconds)} ({speed:.2f} of real time)")
+    for path in result.written:
+        shown.note(f"wrote {path}")
+    if not quiet:
+        click.echo(formats.render(transcript, "txt", outputs.options), nl=False)
+
+
+def _refuse_folder(path: Path) -> None:
+    if not path.is_dir():
+        return
+    from meetscribe.ingest import find_audio
+
+    found = find_audio(path)
+    if not found:
+        raise AudioError(f"{path}: a folder without recordings", hint="give a recording")
+    raise ConfigError(
+        f"{path}: a folder with {len(found)} recordings, expected files",
+        hint=f"name the files, for example {found[0]}; `meetscribe batch` for whole folders "
+        "is planned, this version does not have it",
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

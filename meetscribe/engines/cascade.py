@@ -1,0 +1,240 @@
+"""The cascade: who speaks when, then what was said, then who said it.
+
+    MonoAudio -> Activity -> regions -> words -> Utterances
+
+For now every layout goes through one signal (``ingest.plan_mono`` says which), and the transcript
+says so.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from meetscribe import ingest
+from meetscribe.config import config_hash
+from meetscribe.engines import stages
+from meetscribe.engines.assign import assign
+from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings, parse_channels
+from meetscribe.errors import ConfigError
+from meetscribe.models import describe_model, fetch, resolve_whisper
+from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
+from meetscribe.types import (
+    Activity,
+    AudioReader,
+    Layout,
+    Progress,
+    Recording,
+    Store,
+    Transcript,
+)
+
+if TYPE_CHECKING:
+    from meetscribe.activity import Diarizer, PyannoteDiarizer
+    from meetscribe.recognize import Recognizer
+
+
+class CascadeEngine:
+    """Speaker activity, recognition over the mixed signal, attribution of words.
+
+    Parameters
+    ----------
+    settings : what to run
+    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
+    threads : cores to use on the CPU
+    offline : never open a socket
+    """
+
+    def __init__(
+        self, settings: CascadeSettings, *, device: str, threads: int, offline: bool
+    ) -> None:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ConfigError(
+                f"unknown device '{device}'", hint="devices are: auto, cpu, cuda, cuda:N, mps"
+            )
+        self.settings = settings
+        self.device = device
+        self.threads = threads
+        self.offline = offline
+        self._diarizer: Diarizer | PyannoteDiarizer | None = None
+        self._recognizer: Recognizer | None = None
+
+    def describe(self) -> Mapping[str, Any]:
+        """Give the settings and the models with their hashes."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "models": {name: describe_model(name) for name in self._model_names()},
+        }
+
+    def transcribe(self, recording: Recording, *, store: Store, progress: Progress) -> Transcript:
+        """Say who spoke what and when.
+
+        Raises
+        ------
+        AudioError, ModelError
+            If the recording cannot be read, or a model cannot be had or run.
+        """
+        timer = _Timer()
+        with timer("models"):
+            self._fetch_models(progress)
+        plan = self._plan(recording)
+        with timer("read"):
+            audio = ingest.open_mono(recording, plan, progress=_stage(progress, "read"))
+        inputs = config_hash(recording.content_hash, repr(plan))
+        with audio:
+            with timer("activity"):
+                activity = self._activity(audio, inputs, store, progress)
+            with timer("recognize"):
+                language, regions = self._words(audio, activity, inputs, store, progress)
+        utterances = assign(regions, activity)
+        return Transcript(
+            session_id=recording.session_id,
+            utterances=utterances,
+            turns=activity.turns,
+            language=language if utterances else "",
+            duration=audio.duration,
+            provenance={
+                "engine": "cascade",
+                **self.describe(),
+                "device": self.device,
+                "threads": self.threads,
+                "timings_s": timer.seconds,
+            },
+            warnings=(*_layout_warnings(recording, plan.reason), *audio.notes, *activity.notes),
+        )
+
+    def _plan(self, recording: Recording) -> ingest.MonoPlan:
+        channels = self.settings.channels
+        if channels == "auto" or channels in set(Layout):
+            return ingest.plan_mono(recording)
+        wanted = parse_channels(channels)
+        if max(wanted) >= recording.num_channels:
+            raise ConfigError(
+                f"{recording.session_id}: no channel {max(wanted)}, "
+                f"the recording has {recording.num_channels}",
+                hint="channels are counted from 0",
+            )
+        share = 1.0 / len(wanted)
+        return ingest.MonoPlan(wanted, (share,) * len(wanted), f"channels {channels} as asked")
+
+    def _model_names(self) -> list[str]:
+        own = ["segmentation-3.0", "campplus-zh-en"]
+        diarizer = own if self.settings.diarizer == OWN_DIARIZER else [self.settings.diarizer]
+        return [*diarizer, self.settings.recognizer.model]
+
+    def _fetch_models(self, progress: Progress) -> None:
+        # before the audio is decoded: a missing model should be said at once
+        report = _stage(progress, "models")
+        resolve_whisper(self.settings.recognizer.model, offline=self.offline, progress=report)
+        if self.settings.diarizer == OWN_DIARIZER:
+            for name in self._model_names()[:2]:
+                fetch(name, offline=self.offline, progress=report)
+
+    def _activity(
+        self, audio: AudioReader, inputs: str, store: Store, progress: Progress
+    ) -> Activity:
+        count = self.settings
+        limits = (count.speakers, count.min_speakers, count.max_speakers)
+
+        def make() -> dict[str, Any]:
+            activity = self._load_diarizer().diarize(
+                audio,
+                num_speakers=count.speakers,
+                min_speakers=count.min_speakers,
+                max_speakers=count.max_speakers,
+                progress=_stage(progress, "activity"),
+            )
+            return stages.activity_to_json(activity)
+
+        models = [describe_model(name) for name in self._model_names()[:-1]]
+        key = config_hash(self.settings.activity, self.settings.diarizer, limits, models)
+        made = store.get_or_make("activity", inputs, key, make)
+        progress("activity", 1.0)
+        return stages.activity_from_json(made)
+
+    def _words(
+        self, audio: AudioReader, activity: Activity, inputs: str, store: Store, progress: Progress
+    ) -> tuple[str, list[RecognizedRegion]]:
+        settings = self.settings
+        if not activity.turns:
+            return "", []
+
+        def make() -> dict[str, Any]:
+            recognizer = self._load_recognizer()
+            regions = speech_regions(activity, audio.duration)
+            language = settings.language
+            if language == "auto":
+                language, _ = recognizer.detect_language(audio, regions)
+            words = recognizer.recognize(
+                audio, regions, language=language, progress=_stage(progress, "recognize")
+            )
+            return stages.words_to_json(language, words)
+
+        key = config_hash(
+            settings.recognizer,
+            settings.language,
+            describe_model(settings.recognizer.model),
+            stages.activity_to_json(activity),
+        )
+        made = store.get_or_make("words", inputs, key, make)
+        progress("recognize", 1.0)
+        language, regions = stages.words_from_json(made)
+        return language, convert_script(regions, language, settings.script)
+
+    def _load_diarizer(self) -> Diarizer | PyannoteDiarizer:
+        if self._diarizer is None:
+            from meetscribe.activity import Diarizer, PyannoteDiarizer
+
+            if self.settings.diarizer == OWN_DIARIZER:
+                segmentation, voiceprint = self._model_names()[:2]
+                self._diarizer = Diarizer(
+                    self.settings.activity,
+                    segmentation=fetch(segmentation, offline=self.offline),
+                    voiceprint=fetch(voiceprint, offline=self.offline),
+                    device=self.device,
+                    threads=self.threads,
+                )
+            else:
+                self._diarizer = PyannoteDiarizer(
+                    self.settings.diarizer, device=self.device, offline=self.offline
+                )
+        return self._diarizer
+
+    def _load_recognizer(self) -> Recognizer:
+        if self._recognizer is None:
+            from meetscribe.recognize import Recognizer
+
+            self._recognizer = Recognizer(
+                self.settings.recognizer,
+                model_dir=resolve_whisper(self.settings.recognizer.model, offline=self.offline),
+                device=self.device,
+                threads=self.threads,
+            )
+        return self._recognizer
+
+
+class _Timer:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
+
+
+def _stage(progress: Progress, name: str) -> Progress:
+    """Report the inner steps of a stage under one name."""
+    return lambda _inner, done: progress(name, done)
+
+
+def _layout_warnings(recording: Recording, reason: str) -> tuple[str, ...]:
+    if recording.layout is Layout.MONO:
+        return ()
+    return (f"channels taken as {recording.layout} ({recording.layout_reason}); {reason}",)

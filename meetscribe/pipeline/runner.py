@@ -1,0 +1,230 @@
+"""Run a pipeline on one recording: probe, known-already check, engine, files.
+
+This is what ``meetscribe transcribe`` and the Python API share.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from meetscribe import ingest
+from meetscribe.config import config_hash
+from meetscribe.engines import Engine
+from meetscribe.errors import FormatError, OutputError
+from meetscribe.formats import RenderOptions
+from meetscribe.models import cache_dir
+from meetscribe.pipeline.outputs import (
+    SessionFiles,
+    read_transcript,
+    write_formats,
+)
+from meetscribe.pipeline.spec import PipelineSpec, make_engine
+from meetscribe.pipeline.store import DiskStore
+from meetscribe.types import (
+    Layout,
+    NoStore,
+    Progress,
+    Recording,
+    Store,
+    Transcript,
+    no_progress,
+)
+from meetscribe.version import __version__
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written and where.
+
+    ``folder`` None means beside the audio. ``force`` replaces what is there.
+    """
+
+    folder: Path | None = None
+    formats: tuple[str, ...] = ()
+    options: RenderOptions = field(default_factory=RenderOptions)
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """A transcript and where it was written; ``already_done`` if nothing had to be run."""
+
+    transcript: Transcript
+    written: tuple[Path, ...]
+    already_done: bool = False
+
+
+class Runner:
+    """One pipeline, ready for one recording after the other (models stay loaded)."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: PipelineSpec,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        offline: bool = False,
+        keep_stages: bool = True,
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.threads = threads or usable_cores()
+        self.engine: Engine = make_engine(
+            spec, device=device, threads=self.threads, offline=offline
+        )
+        self.store: Store = DiskStore(cache_dir() / "stages") if keep_stages else NoStore()
+
+    def probe(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        as_channels: bool = False,
+        session_id: str | None = None,
+    ) -> Recording:
+        """Describe a recording, content hash included.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be read.
+        """
+        channels = self.spec.cascade.channels
+        layout = Layout(channels) if channels in set(Layout) else None
+        recording = ingest.probe(
+            paths, session_id=session_id, as_channels=as_channels, layout=layout
+        )
+        return replace(recording, content_hash=ingest.content_hash(recording))
+
+    def transcribe(self, recording: Recording, *, progress: Progress = no_progress) -> Transcript:
+        """Make the transcript, provenance included; no file is written."""
+        began = time.monotonic()
+        made = self.engine.transcribe(recording, store=self.store, progress=progress)
+        provenance = {
+            "meetscribe": __version__,
+            "pipeline": self.name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run_hash": self.run_hash(recording),
+            "input": _describe(recording),
+            **made.provenance,
+        }
+        timings = {**provenance.get("timings_s", {}), "total": time.monotonic() - began}
+        provenance["timings_s"] = {name: round(value, 2) for name, value in timings.items()}
+        return replace(made, provenance=provenance)
+
+    def run(
+        self,
+        recording: Recording,
+        outputs: Outputs,
+        *,
+        names: Mapping[str, str] | None = None,
+        progress: Progress = no_progress,
+    ) -> Result:
+        """Transcribe and write, unless that was done already.
+
+        Raises
+        ------
+        OutputError
+            If nothing can be written there, or files of another run are in the way.
+        MeetscribeError
+            Whatever stops the engine; files that were there stay as they were.
+        """
+        folder = outputs.folder or Path(recording.files[0].path).resolve().parent
+        files = SessionFiles(folder, recording.session_id)
+        done = None if outputs.force else self._done_already(recording, files, outputs)
+        files.check_writable()
+        if done is not None:
+            return self._complete(done, files, outputs, names)
+        transcript = self.transcribe(recording, progress=progress)
+        transcript = _named(transcript, names or {})
+        # `rename` writes the files again, and they should look as they did
+        looks = outputs.options.model_dump(mode="json", exclude_defaults=True)
+        transcript = replace(
+            transcript, provenance={**transcript.provenance, "render_options": looks}
+        )
+        written = write_formats(transcript, files, outputs.formats, outputs.options)
+        return Result(transcript, tuple(written))
+
+    def run_hash(self, recording: Recording) -> str:
+        """Give a hash of everything that decides the result: input, settings, models."""
+        return config_hash(recording.content_hash, self.engine.describe())
+
+    def _done_already(
+        self, recording: Recording, files: SessionFiles, outputs: Outputs
+    ) -> Transcript | None:
+        if not files.transcript.exists():
+            in_the_way = files.existing(outputs.formats)
+            if in_the_way:
+                raise OutputError(
+                    f"{in_the_way[0]} is there already, and not from this program's transcript",
+                    hint="choose another folder with -o, or replace it with --force",
+                )
+            return None
+        try:
+            known = read_transcript(files.transcript)
+        except FormatError as error:
+            raise OutputError(
+                f"{files.transcript} is there already and is not a transcript ({error.message})",
+                hint="choose another folder with -o, or replace it with --force",
+            ) from error
+        if known.provenance.get("run_hash") != self.run_hash(recording):
+            raise OutputError(
+                f"{files.transcript} is there already, made from other audio or with other options",
+                hint="choose another folder with -o, or replace it with --force",
+            )
+        return known
+
+    def _complete(
+        self,
+        known: Transcript,
+        files: SessionFiles,
+        outputs: Outputs,
+        names: Mapping[str, str] | None,
+    ) -> Result:
+        # formats or names that were not asked for the first time need no model
+        renamed = _named(known, names or {})
+        missing = [name for name in outputs.formats if not files.path(name).exists()]
+        if renamed != known:
+            missing = list(outputs.formats)
+        written = write_formats(renamed, files, missing, outputs.options) if missing else []
+        return Result(renamed, tuple(written), already_done=True)
+
+
+def _named(transcript: Transcript, names: Mapping[str, str]) -> Transcript:
+    # names are given before anyone knows how many speakers there are: one too many costs a
+    # warning, never the transcript
+    known = {label: name for label, name in names.items() if label in transcript.speakers}
+    unknown = [
+        f"a name was given for '{label}', who is not in this recording"
+        for label in names
+        if label not in known
+    ]
+    warnings = tuple(dict.fromkeys((*transcript.warnings, *unknown)))
+    return replace(transcript.renamed(known), warnings=warnings)
+
+
+def usable_cores() -> int:
+    """Count the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _describe(recording: Recording) -> dict[str, Any]:
+    return {
+        "files": [Path(file.path).name for file in recording.files],
+        "sha256": recording.content_hash,
+        "sample_rate_hz": recording.files[0].sample_rate_hz,
+        "channels": recording.num_channels,
+        "layout": str(recording.layout),
+        "layout_reason": recording.layout_reason,
+        "duration_s": round(recording.duration, 3),
+    }

@@ -1,0 +1,51 @@
+"""Output files are whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meetscribe.errors import ConfigError, NameNotFoundError
+from meetscribe.files import write_atomic
+from meetscribe.pipeline.outputs import check_names, parse_formats, read_names
+from meetscribe.types import Transcript, Utterance
+
+
+def test_all_files_or_none(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.txt", tmp_path / "missing" / "bad.txt"
+    good.write_text("before")
+    with pytest.raises(OSError, match=r"bad\.txt"):
+        write_atomic({good: "after", bad: "never"})
+    assert good.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["good.txt"]
+
+
+def test_written_text_is_exact(tmp_path: Path) -> None:
+    write_atomic({tmp_path / "a.txt": "línea\r\n会议\n"})
+    assert (tmp_path / "a.txt").read_bytes() == "línea\r\n会议\n".encode()
+
+
+def test_formats_of_options() -> None:
+    assert parse_formats(()) == ("json", "txt", "srt", "rttm")
+    assert parse_formats(("srt,VTT", "ctm")) == ("json", "srt", "vtt", "ctm")
+    assert set(parse_formats(("all",))) >= {"json", "textgrid", "csv"}
+    with pytest.raises(NameNotFoundError, match="sert"):
+        parse_formats(("sert",))
+
+
+def test_names_file(tmp_path: Path) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text("Speaker 1: Anna\nSpeaker 2: 陈伟\n", encoding="utf-8")
+    assert read_names(path) == {"Speaker 1": "Anna", "Speaker 2": "陈伟"}
+    path.write_text("Speaker 1: [Anna]")
+    with pytest.raises(ConfigError, match="Speaker 1"):
+        read_names(path)
+
+
+def test_names_of_nobody_are_refused() -> None:
+    transcript = Transcript("s", (Utterance("Speaker 1", 0, 1, "hello"),))
+    check_names({"Speaker 1": "Anna"}, transcript)
+    with pytest.raises(ConfigError, match="Speaker 9") as caught:
+        check_names({"Speaker 9": "Eve"}, transcript)
+    assert "Speaker 1" in caught.value.hint
