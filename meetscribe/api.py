@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meetscribe import formats
+from meetscribe.errors import ConfigError
 from meetscribe.formats import RenderOptions
-from meetscribe.pipeline.outputs import check_names
-from meetscribe.pipeline.runner import Runner
+from meetscribe.pipeline.runner import Runner, with_names
 from meetscribe.pipeline.spec import load_spec
 from meetscribe.types import Progress, Transcript, no_progress
 
@@ -24,8 +25,8 @@ def transcribe(
     *,
     as_channels: bool = False,
     channels: str | None = None,
-    pipeline: str = "mono",
-    model: str | None = None,
+    pipeline: str | Path = "mono",
+    model: str | Path | None = None,
     diarizer: str | None = None,
     language: str | None = None,
     script: str | None = None,
@@ -58,7 +59,13 @@ def transcribe(
     ModelError
         If a model cannot be had or run.
     """
-    paths = [audio] if isinstance(audio, str | Path) else list(audio)
+    try:
+        paths = [Path(path) for path in ([audio] if isinstance(audio, str | Path) else audio)]
+    except TypeError as error:
+        raise ConfigError(f"audio: {error}; expected a path, or several") from error
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads: found {threads}, expected at least 1, or None for all cores")
+    pipeline = os.fspath(pipeline)
     spec = load_spec(
         pipeline,
         {
@@ -69,7 +76,7 @@ def transcribe(
             "speakers": speakers,
             "min_speakers": min_speakers,
             "max_speakers": max_speakers,
-            "recognizer.model": model,
+            "recognizer.model": None if model is None else os.fspath(model),
         },
     )
     runner = Runner(
@@ -77,10 +84,7 @@ def transcribe(
     )
     recording = runner.probe(paths, as_channels=as_channels)
     transcript = runner.transcribe(recording, progress=progress)
-    if speaker_names:
-        check_names(dict(speaker_names), transcript)
-        transcript = transcript.renamed(speaker_names)
-    return transcript
+    return with_names(transcript, speaker_names or {})
 
 
 def export(transcript: Transcript, format_name: str, options: RenderOptions | None = None) -> str:

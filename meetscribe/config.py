@@ -93,6 +93,9 @@ def _config_error(cls: type[BaseModel], error: ValidationError, where: str) -> C
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return ConfigError(f"{place}: unknown key '{key}'", hint=hint)
+    if first["type"] == "value_error":
+        # our own checks say themselves what was found
+        return ConfigError(f"{': '.join(filter(None, (place, key)))}: {first['ctx']['error']}")
     return ConfigError(f"{place}: {key}: {first['msg']} (found {first['input']!r})")
 
 

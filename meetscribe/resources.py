@@ -49,8 +49,8 @@ def find(kind: str, name: str) -> Path:
     known = listing(kind)
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     raise NameNotFoundError(
         f"no {Path(kind).name.rstrip('s')} named '{name}'",
-        hint=f"did you mean: {', '.join(near)}?" if near else "",
+        hint=f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(known)}",
     )

@@ -54,11 +54,12 @@ def data() -> Path:
 def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> object:
     """Keep tests out of the user's cache, and off the network."""
     patch = pytest.MonkeyPatch()
+    cache = tmp_path_factory.mktemp("cache")
     if request.node.get_closest_marker("weights"):
-        cache = request.getfixturevalue("weights_cache")
+        # the models are shared, finished stages are not: a test must run what it tests
+        models = request.getfixturevalue("weights_cache") / "models"
+        (cache / "models").symlink_to(models, target_is_directory=True)
         patch.setenv("MEETSCRIBE_OFFLINE", "1")
-    else:
-        cache = tmp_path_factory.mktemp("cache")
     patch.setenv("MEETSCRIBE_CACHE", str(cache))
     patch.setattr(socket.socket, "connect", _only_loopback(socket.socket.connect))
     yield

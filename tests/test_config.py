@@ -71,3 +71,23 @@ def test_user_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(tmp_path / "pipelines" / "mono.yaml", "summary: mine")
     monkeypatch.setenv("MEETSCRIBE_PATH", str(tmp_path))
     assert load_spec("mono").summary == "mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("language", "klingon", "'klingon', expected auto"),
+        ("channels", "3-1", "'3-1', expected rising"),
+        ("channels", "0-99999999999", "below 64"),
+        ("speakers", "3", "speakers"),
+    ],
+)
+def test_a_wrong_option_is_named_as_one(key: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=r"^options: ") as caught:
+        load_spec("mono", {key: value})
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+def test_languages_may_be_in_capitals() -> None:
+    assert load_spec("mono", {"language": "EN"}).cascade.language == "en"

@@ -59,13 +59,16 @@ def cluster(
     labels_u = np.arange(num)
     means_cd, weights_c = prints_ud.astype(np.float32), weights_u.astype(np.float32)
     within = same_voice
-    while len(means_cd) > _BLOCK:
+    # a count that was asked for must be left to choose from
+    while len(means_cd) > max(_BLOCK, 2 * bounds.low):
         before = len(means_cd)
         merged_c = np.empty(before, dtype=np.int64)
         offset = 0
         for first in range(0, before, _BLOCK):
             here = slice(first, first + _BLOCK)
-            part_c = _agglomerate(means_cd[here], weights_c[here], within, bounds.low, None)
+            part_c = _agglomerate(
+                means_cd[here], weights_c[here], within, min(bounds.low, _BLOCK // 2), None
+            )
             merged_c[here] = part_c + offset
             offset += int(part_c.max()) + 1
         labels_u = merged_c[labels_u]

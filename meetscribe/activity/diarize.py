@@ -35,6 +35,10 @@ _FINEST_FRAMES = 12
 """Units are cut down to this (0.2 s) where more speakers are asked for than there are units."""
 
 
+_SEGMENTATION_SHARE = 0.7
+"""Of the time that a recording takes; the rest goes to voiceprints."""
+
+
 class Diarizer:
     """Segmentation-3.0 and CAM++, loaded once and used for any number of recordings.
 
@@ -43,7 +47,6 @@ class Diarizer:
     settings : thresholds and sizes
     segmentation, voiceprint : folders of the two models, as ``models.fetch`` gives them
     device : ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``
-    threads : cores to use on the CPU; None leaves torch's choice
 
     Raises
     ------
@@ -58,14 +61,15 @@ class Diarizer:
         segmentation: Path,
         voiceprint: Path,
         device: str = "cpu",
-        threads: int | None = None,
     ) -> None:
         self.settings = settings
         self.device = _resolve(device)
-        if threads is not None:
+        if self.device == "cpu":
             import torch
 
-            torch.set_num_threads(threads)
+            # A recurrent network meets its threads again at every time step: a second thread
+            # gains little, and where another program uses the core, it costs ten times the time.
+            torch.set_num_threads(1)
         self._segmentation, self._voiceprint = _load(segmentation, voiceprint, self.device)
 
     @classmethod
@@ -113,11 +117,18 @@ class Diarizer:
             step_frames=max(1, round(settings.step_s / FRAME_STEP_S)),
             batch_size=settings.batch_size,
             device=self.device,
-            progress=progress,
+            progress=lambda _, done: progress("activity", _SEGMENTATION_SHARE * done),
         )
         tracks = stitch(windows, agreement=settings.link_agreement)
         units = cut_units(windows, tracks, settings, bounds.low)
-        prints_ud = voiceprint.voiceprints(audio, units, self._voiceprint, progress=progress)
+        prints_ud = voiceprint.voiceprints(
+            audio,
+            units,
+            self._voiceprint,
+            progress=lambda _, done: progress(
+                "activity", _SEGMENTATION_SHARE + (1 - _SEGMENTATION_SHARE) * done
+            ),
+        )
         return resolve(windows, tracks, units, prints_ud, audio.duration, settings, bounds)
 
 

@@ -110,12 +110,15 @@ def _prints(output: Any, whole: Any, label: dict[str, str]) -> dict[str, tuple[f
 
 
 def _load(name: str, device: str, *, offline: bool) -> Any:  # noqa: ANN401
+    if offline:
+        # the hub library reads the variable once, when it is first imported
+        os.environ["HF_HUB_OFFLINE"] = "1"
     pipeline_class = import_pipeline()
     import torch
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE or offline
     hint = f"accept its conditions at https://huggingface.co/{name}, then `hf auth login`"
     try:
         pipeline = pipeline_class.from_pretrained(name)

@@ -1,4 +1,4 @@
-"""Options of the diarizer; every default was chosen leave-one-clip-out (benchmarks)."""
+"""Options of the diarizer; `benchmarks/select_diarizer.py` prints what other values give."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DiarizationSettings(Settings):
     """Seconds between the starts of such pieces within one stretch of speech."""
     shortest_unit_s: float = Field(0.3, gt=0.1)
     """Shorter pieces follow the track they belong to."""
-    same_voice: float = Field(0.3, ge=-1.0, le=1.0)
+    same_voice: float = Field(0.275, ge=-1.0, le=1.0)
     """Mean cosine of voiceprints above which two groups are the same person."""
     switch_cost: float = Field(0.3, ge=0.0)
     """Cosine that a change of speaker inside one stretch of speech must gain."""

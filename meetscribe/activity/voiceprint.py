@@ -10,7 +10,6 @@ Axes: N sample, T voiceprint frame (20 ms), U unit, D dimension (192).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -31,8 +30,8 @@ _LONGEST_FRAMES = 1_185
 """Segmentation frames (20 s) of one pass; longer stretches are done in blocks."""
 _FEWEST_FRAMES = 3
 """Pieces with fewer frames are judged by their whole stretch: one frame has no deviation."""
-_GRAIN_SAMPLES = 8_000
-"""Stretches are read on to a multiple of 0.5 s: torch keeps memory for every length it has seen."""
+_SHORTEST_SAMPLES = 1_600
+"""The network needs a few frames; shorter speech is read with what follows it."""
 
 Voiceprinter = Callable[[NDArray[np.float32], Sequence[tuple[float, float]]], NDArray[np.float32]]
 """Samples, shape (N,), and spans in samples to unit-length voiceprints, shape (U, D)."""
@@ -74,7 +73,7 @@ def _of_block(
     margin = (FRAME_FIELD_SAMPLES - FRAME_STEP_SAMPLES) // 2
     start = block[0].start * FRAME_STEP_SAMPLES + margin
     length = (block[-1].end - block[0].start) * FRAME_STEP_SAMPLES
-    end = start + math.ceil(length / _GRAIN_SAMPLES) * _GRAIN_SAMPLES
+    end = start + max(length, _SHORTEST_SAMPLES)
     samples_n = audio.read(start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ)
     first = block[0].start
     spans = [

@@ -5,7 +5,9 @@ Commands load when they are called, so that ``meetscribe --help`` answers at onc
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import itertools
 import logging
 import os
 import sys
@@ -14,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
+from meetscribe.cli.console import JsonLog, error_event, error_lines
 from meetscribe.errors import MeetscribeError, OutputError
 from meetscribe.version import __version__
 
@@ -70,11 +73,15 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="meetscribe")
 @click.option("--debug", is_flag=True, help="Show tracebacks and library logs.")
-def cli(*, debug: bool) -> None:
+@click.pass_obj
+def cli(as_json: bool | None, *, debug: bool) -> None:
     """Who said what and when, from a recording of a meeting."""
     # A debug run shows what libraries say; otherwise only meetscribe's own warnings are shown.
     level = logging.DEBUG if debug else logging.ERROR
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    if as_json:
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLog())
     logging.getLogger("meetscribe").setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
@@ -83,12 +90,13 @@ def main() -> NoReturn:
     sys.exit(_run(sys.argv[1:]))
 
 
-def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return for each way to end
+def _run(args: list[str]) -> int:
     debug = "--debug" in args
+    as_json = "--progress=json" in args or ("--progress", "json") in itertools.pairwise(args)
     # the flag may stand anywhere, as people append it to the command that failed
     args = ["--debug", *(arg for arg in args if arg != "--debug")] if debug else args
     try:
-        code: Any = cli.main(args=args, prog_name="meetscribe", standalone_mode=False)
+        code: Any = cli.main(args=args, prog_name="meetscribe", standalone_mode=False, obj=as_json)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -96,48 +104,45 @@ def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return for each way to 
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         # click turns Ctrl-C into Abort
-        _say("interrupted; finished stages are kept, the same command goes on from there")
+        kept = "transcribe" in args and "--no-cache" not in args
+        next_step = "finished stages are kept, the same command goes on from there" if kept else ""
+        _tell("interrupted", next_step, as_json=as_json)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # the reader of our output went away, as in `| head`: not an error of ours
+    except (BrokenPipeError, SystemExit):
+        # the reader of our output went away, as in `| head`: not an error of ours; it is the one
+        # case in which click leaves by itself
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the interpreter's own flush
         return 0
-    except MeetscribeError as error:
-        return _report(error, debug=debug)
-    except OSError as error:
-        # a full disk or a vanished folder can show up at any write
-        place = error.filename or "output"
-        wrapped = OutputError(f"{place}: {error.strerror or error}", hint="check space and rights")
-        return _report(wrapped, debug=debug)
-    except MemoryError:
-        return _report(
-            MeetscribeError(
-                "this machine ran out of memory",
-                hint="close other programs, or use a smaller model: --model tiny",
-            ),
-            debug=debug,
-        )
     except Exception as error:  # noqa: BLE001 - the one place where nothing may escape
         if debug:
             traceback.print_exc()
-        _say(f"error: internal error: {type(error).__name__}: {_one_line(str(error))}")
-        _say("hint: this is a bug; run again with --debug and report what it prints")
-        return 1
+        known = _known(error)
+        _tell(known.message, known.hint, as_json=as_json)
+        return known.exit_code
     return code if isinstance(code, int) else 0
 
 
-def _report(error: MeetscribeError, *, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    _say(f"error: {_one_line(error.message)}")
-    if error.hint:
-        _say(f"hint: {_one_line(error.hint)}")
-    return error.exit_code
+def _known(error: Exception) -> MeetscribeError:
+    """Give what a person can make use of."""
+    if isinstance(error, MeetscribeError):
+        return error
+    if isinstance(error, OSError):
+        # a full disk or a vanished folder can show up at any write
+        place = error.filename or "output"
+        return OutputError(f"{place}: {error.strerror or error}", hint="check space and rights")
+    if isinstance(error, MemoryError):
+        return MeetscribeError(
+            "this machine ran out of memory",
+            hint="close other programs, or use a smaller model: --model tiny",
+        )
+    return MeetscribeError(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="this is a bug; run again with --debug and report what it prints",
+    )
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _tell(message: str, hint: str, *, as_json: bool) -> None:
+    lines = [error_event(message, hint)] if as_json else error_lines(message, hint)
+    with contextlib.suppress(OSError):
+        for line in lines:
+            click.echo(line, err=True)

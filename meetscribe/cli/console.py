@@ -5,12 +5,18 @@ All of it goes to standard error; standard output carries results only. ``rich``
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 STAGES = {
     "models": "fetching models",
@@ -37,8 +43,16 @@ class Reporter(Protocol):
         """Say that a share (0 to 1) of a stage is done."""
         ...
 
+    def finish(self) -> None:
+        """End a recording: what is printed from now on comes below its progress."""
+        ...
+
     def note(self, line: str) -> None:
         """Show one line that matters without progress as well."""
+        ...
+
+    def error(self, message: str, hint: str) -> None:
+        """Say that a recording failed while others go on."""
         ...
 
     def __enter__(self) -> Self:
@@ -57,7 +71,8 @@ class Reporter(Protocol):
 
 class _Base:
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+        # Python has no standard error where the caller closed it
+        self.stream: TextIO | None = stream or sys.stderr
 
     def __enter__(self) -> Self:
         return self
@@ -70,12 +85,24 @@ class _Base:
     ) -> None:
         self.close()
 
+    def finish(self) -> None:
+        """End a recording."""
+
+    def error(self, message: str, hint: str) -> None:
+        """Print the error and the hint."""
+        for line in error_lines(message, hint):
+            self._line(line)
+
     def close(self) -> None:
         """Leave the terminal as it was."""
 
     def _line(self, text: str) -> None:
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        if self.stream is None:
+            return
+        # a reader of the progress that went away does not cost the run
+        with contextlib.suppress(OSError):
+            self.stream.write(text + "\n")
+            self.stream.flush()
 
 
 class Quiet(_Base):
@@ -125,7 +152,10 @@ class Plain(_Base):
 
 
 class JsonEvents(_Base):
-    """One JSON object a line: ``{"event": "progress", "stage": …, "done": …, "time": …}``."""
+    """One JSON object a line: ``{"event": "progress", "stage": …, "done": …, "time": …}``.
+
+    Events are start, progress, note, error and log.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -147,9 +177,12 @@ class JsonEvents(_Base):
         """Emit a note."""
         self._event("note", text=line)
 
+    def error(self, message: str, hint: str) -> None:
+        """Emit an error."""
+        self._line(error_event(message, hint))
+
     def _event(self, event: str, **fields: object) -> None:
-        fields = {"event": event, "time": round(time.time(), 3), **fields}
-        self._line(json.dumps(fields, ensure_ascii=False))
+        self._line(_event_line(event, fields))
 
 
 class Live(_Base):
@@ -158,49 +191,93 @@ class Live(_Base):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TaskID,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
         self._console = Console(file=self.stream, highlight=False)
+        self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._bars = Progress(
-            TextColumn("  {task.description:<18}", markup=False),
-            BarColumn(bar_width=30),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
-        self._bars.start()
 
     def start(self, title: str) -> None:
         """Begin a recording with fresh bars."""
-        for task in self._tasks.values():
-            self._bars.remove_task(task)
-        self._tasks = {}
+        self.finish()
         self._console.print(title, markup=False)
 
     def progress(self, stage: str, done: float) -> None:
         """Move the bar of a stage."""
+        if self._bars is None:
+            self._bars = _bars(self._console)
+            self._bars.start()
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(STAGES.get(stage, stage), total=1.0)
         self._bars.update(self._tasks[stage], completed=min(done, 1.0))
 
+    def finish(self) -> None:
+        """Leave the bars as they are; while they are live nothing else may be printed."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars, self._tasks = None, {}
+
     def note(self, line: str) -> None:
-        """Print a line above the bars."""
+        """Print a line above the bars, or below those of a recording that is done."""
         self._console.print(f"  {line}", markup=False, soft_wrap=True)
+
+    def error(self, message: str, hint: str) -> None:
+        """Print the error and the hint below the bars."""
+        self.finish()
+        for line in error_lines(message, hint):
+            self._console.print(line, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Stop drawing."""
-        self._bars.stop()
+        self.finish()
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("  {task.description:<18}", markup=False),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def error_lines(message: str, hint: str) -> list[str]:
+    """Give an error and the next step as a person reads them, a line each."""
+    lines = [f"error: {_one_line(message)}"]
+    return [*lines, f"hint: {_one_line(hint)}"] if hint else lines
+
+
+def error_event(message: str, hint: str) -> str:
+    """Give an error as the JSON event that programs read."""
+    return _event_line("error", {"text": _one_line(message), "hint": _one_line(hint)})
+
+
+class JsonLog(logging.Formatter):
+    """Makes an event of what is logged, so that every line of the JSON progress is JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give one line."""
+        fields = {"level": record.levelname, "logger": record.name, "text": record.getMessage()}
+        return _event_line("log", fields)
+
+
+def _event_line(event: str, fields: Mapping[str, object]) -> str:
+    return json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def reporter(kind: str, *, quiet: bool) -> Reporter:
@@ -208,7 +285,7 @@ def reporter(kind: str, *, quiet: bool) -> Reporter:
     if quiet:
         return Quiet()
     if kind == "auto":
-        kind = "rich" if sys.stderr.isatty() else "plain"
+        kind = "rich" if sys.stderr is not None and sys.stderr.isatty() else "plain"
     kinds: dict[str, Callable[[], Reporter]] = {"rich": Live, "plain": Plain, "json": JsonEvents}
     return kinds[kind]()
 

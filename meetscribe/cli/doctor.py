@@ -67,9 +67,13 @@ def _findings() -> Iterator[tuple[bool, str]]:
 
 
 def _library(name: str, module: str, without: str) -> tuple[bool, str]:
-    if importlib.util.find_spec(module) is None:
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        version = ""
+    if not version or importlib.util.find_spec(module) is None:
         return False, f"{name} is not installed: {without}"
-    return True, f"{name} {metadata.version(name)}"
+    return True, f"{name} {version}"
 
 
 def _folder(what: str, folder: Path, without: str) -> tuple[bool, str]:

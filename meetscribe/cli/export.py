@@ -63,16 +63,14 @@ def export(transcript: Path, **options: Any) -> int:  # noqa: ANN401 - click's o
         names = read_names(options["speaker_names"])
         check_names(names, source)
         source = source.renamed(names)
-    wanted = list(parse_formats(options["format_names"]))
-    if "json" not in ",".join(options["format_names"]).lower().replace("all", "json").split(","):
-        wanted.remove("json")
+    wanted = parse_formats(options["format_names"])
     output: Path | None = options["output"]
     if output is not None and str(output) == "-":
         if len(wanted) != 1:
             raise click.UsageError("-o - prints one format; give one with -f")
         click.echo(formats.render(source, wanted[0], render_options(options)), nl=False)
         return 0
-    files = SessionFiles(output or transcript.resolve().parent, source.session_id)
+    files = SessionFiles(output or transcript.parent, source.session_id)
     files.check_writable()
     there = files.existing(wanted)
     if there and not options["force"]:

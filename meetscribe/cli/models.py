@@ -84,13 +84,12 @@ def pull(names: tuple[str, ...], *, offline: bool, progress: str, quiet: bool) -
 
 @models.command("verify", epilog="Example: meetscribe models verify whisper-base")
 @click.argument("names", nargs=-1, metavar="[NAMES]...")
-@_offline
-def verify_models(names: tuple[str, ...], *, offline: bool) -> None:  # noqa: ARG001 - as in list
+def verify_models(names: tuple[str, ...]) -> None:
     """Check the files of models against their pinned sha256; without NAMES all that are here.
 
     Nothing is fetched. The exit code is 4 when a file is missing or damaged.
     """
-    bad = []
+    bad, shown = [], 0
     for name in names or load_catalogue():
         states = verify(name)
         if not states and names:
@@ -101,6 +100,9 @@ def verify_models(names: tuple[str, ...], *, offline: bool) -> None:  # noqa: AR
             click.echo(f"{'BAD' if state.problem else 'ok':<7}  {name}  {state.path}: {verdict}")
             if state.problem:
                 bad.append(name)
+        shown += len(states)
+    if not shown and not bad:
+        click.echo("nothing is here yet: meetscribe models pull")
     if bad:
         wrong = " ".join(dict.fromkeys(bad))
         raise WeightsError(

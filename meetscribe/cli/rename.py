@@ -53,8 +53,8 @@ def rename(transcript: Path, pairs: tuple[str, ...], **options: Any) -> int:  # 
             click.echo(f"{label}: {source.name_of(label)}")
         return 0
     check_names(names, source)
-    files = SessionFiles(transcript.resolve().parent, source.session_id)
-    if files.transcript != transcript.resolve():
+    files = SessionFiles(transcript.parent, source.session_id)
+    if files.transcript.name != transcript.name:
         raise ConfigError(
             f"{transcript}: expected {files.transcript.name}, the transcript itself",
             hint="rename needs the .json that `meetscribe transcribe` wrote",
@@ -69,8 +69,15 @@ def _pair(text: str, source: Transcript) -> tuple[str, str]:
     label, equals, name = text.partition("=")
     if not equals:
         raise ConfigError(f"'{text}': expected LABEL=NAME", hint='for example "Speaker 1=Anna"')
-    by_name = {source.name_of(speaker): speaker for speaker in source.speakers}
-    return by_name.get(label.strip(), label.strip()), name.strip()
+    label = label.strip()
+    named = [speaker for speaker in source.speakers if source.name_of(speaker) == label]
+    if label in source.speakers or not named:
+        return label, name.strip()
+    if len(named) > 1:
+        raise ConfigError(
+            f"'{label}' is the name of {len(named)} speakers", hint=f"use {' or '.join(named)}"
+        )
+    return named[0], name.strip()
 
 
 def _rewrite(

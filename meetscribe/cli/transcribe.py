@@ -103,20 +103,22 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
     format), .txt, .srt and .rttm. Nothing is overwritten without --force. Several files are
     several sessions, unless --as-channels makes them one.
     """
-    sessions = [list(audio)] if options["as_channels"] else [[path] for path in audio]
+    one_by_one = [[path] for path in dict.fromkeys(audio)]
+    sessions = [list(audio)] if options["as_channels"] else one_by_one
     for path in audio:
         _refuse_folder(Path(path))
     names = read_names(options["speaker_names"]) if options["speaker_names"] else {}
     outputs = Outputs(
         folder=options["output"],
-        formats=parse_formats(options["format_names"]),
+        formats=tuple(dict.fromkeys(("json", *parse_formats(options["format_names"])))),
         options=render_options(options),
         force=options["force"],
     )
+    _refuse_same_results(sessions, outputs.folder)
     runner = _runner(options)
-    failed = False
+    failed = 0
     with reporter(options["progress"], quiet=options["quiet"]) as shown:
-        for paths in sessions:
+        for number, paths in enumerate(sessions):
             try:
                 _one(
                     runner,
@@ -127,14 +129,16 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
                     as_channels=options["as_channels"],
                     quiet=options["quiet"],
                 )
+                if number + 1 < len(sessions) and not options["quiet"]:
+                    click.echo()
             except MeetscribeError as error:
                 if len(sessions) == 1:
                     raise
                 # one bad recording does not cost the others
-                click.echo(f"error: {' '.join(error.message.split())}", err=True)
-                if error.hint:
-                    click.echo(f"hint: {error.hint}", err=True)
-                failed = True
+                shown.error(error.message, error.hint)
+                failed += 1
+        if failed:
+            shown.error(f"{failed} of {len(sessions)} recordings failed, see above", "")
     return EXIT_SOME_FAILED if failed else 0
 
 
@@ -184,6 +188,7 @@ def _one(
 
 def _show(result: Result, outputs: Outputs, shown: Reporter, *, quiet: bool) -> None:
     transcript = result.transcript
+    shown.finish()
     if result.already_done and not result.written:
         shown.note("already done; --force does it again")
     for warning in transcript.warnings:
@@ -192,8 +197,8 @@ def _show(result: Result, outputs: Outputs, shown: Reporter, *, quiet: bool) -> 
         shown.note("no speech was found")
     if not result.already_done:
         seconds = transcript.provenance["timings_s"]["total"]
-        speed = seconds / transcript.duration if transcript.duration else 0.0
-        shown.note(f"done in {_clock(seconds)} ({speed:.2f} of real time)")
+        speed = f" ({seconds / transcript.duration:.2f} of real time)"
+        shown.note(f"done in {_clock(seconds)}{speed if transcript.duration >= 1 else ''}")
     for path in result.written:
         shown.note(f"wrote {path}")
     if not quiet:
@@ -213,6 +218,19 @@ def _refuse_folder(path: Path) -> None:
         hint=f"name the files, for example {found[0]}; `meetscribe batch` for whole folders "
         "is planned, this version does not have it",
     )
+
+
+def _refuse_same_results(sessions: list[list[str]], folder: Path | None) -> None:
+    """Refuse recordings whose results would have the same names: one would replace the other."""
+    seen: dict[Path, str] = {}
+    for path in (paths[0] for paths in sessions):
+        place = (folder or Path(path).parent).resolve() / Path(path).stem
+        if place in seen:
+            raise ConfigError(
+                f"{seen[place]} and {path}: the results of both would be {place.name}.json",
+                hint="run them one by one with -o, each with a folder of its own",
+            )
+        seen[place] = path
 
 
 def _clock(seconds: float) -> str:

@@ -8,7 +8,6 @@ says so.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines import stages
 from meetscribe.engines.assign import assign
+from meetscribe.engines.device import check_name, check_present
 from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings, parse_channels
 from meetscribe.errors import ConfigError
 from meetscribe.models import describe_model, fetch, resolve_whisper
@@ -51,10 +51,7 @@ class CascadeEngine:
     def __init__(
         self, settings: CascadeSettings, *, device: str, threads: int, offline: bool
     ) -> None:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-            raise ConfigError(
-                f"unknown device '{device}'", hint="devices are: auto, cpu, cuda, cuda:N, mps"
-            )
+        check_name(device)
         self.settings = settings
         self.device = device
         self.threads = threads
@@ -76,8 +73,12 @@ class CascadeEngine:
         ------
         AudioError, ModelError
             If the recording cannot be read, or a model cannot be had or run.
+        ConfigError
+            If the device that was asked for is not there.
         """
         timer = _Timer()
+        check_present(self.device)
+        progress("models", 0.0)
         with timer("models"):
             self._fetch_models(progress)
         plan = self._plan(recording)
@@ -149,6 +150,7 @@ class CascadeEngine:
             )
             return stages.activity_to_json(activity)
 
+        progress("activity", 0.0)
         models = [describe_model(name) for name in self._model_names()[:-1]]
         key = config_hash(self.settings.activity, self.settings.diarizer, limits, models)
         made = store.get_or_make("activity", inputs, key, make)
@@ -168,11 +170,15 @@ class CascadeEngine:
             language = settings.language
             if language == "auto":
                 language, _ = recognizer.detect_language(audio, regions)
+            if not language:
+                # what passed for activity is not speech to the recogniser
+                return stages.words_to_json("", [])
             words = recognizer.recognize(
                 audio, regions, language=language, progress=_stage(progress, "recognize")
             )
             return stages.words_to_json(language, words)
 
+        progress("recognize", 0.0)
         key = config_hash(
             settings.recognizer,
             settings.language,
@@ -195,7 +201,6 @@ class CascadeEngine:
                     segmentation=fetch(segmentation, offline=self.offline),
                     voiceprint=fetch(voiceprint, offline=self.offline),
                     device=self.device,
-                    threads=self.threads,
                 )
             else:
                 self._diarizer = PyannoteDiarizer(
@@ -237,4 +242,5 @@ def _stage(progress: Progress, name: str) -> Progress:
 def _layout_warnings(recording: Recording, reason: str) -> tuple[str, ...]:
     if recording.layout is Layout.MONO:
         return ()
-    return (f"channels taken as {recording.layout} ({recording.layout_reason}); {reason}",)
+    why = "" if recording.layout_reason in reason else f" ({recording.layout_reason})"
+    return (f"channels taken as {recording.layout}{why}: {reason}",)

@@ -13,6 +13,7 @@ from meetscribe.recognize.settings import RecognizerSettings
 from meetscribe.types import Layout
 
 OWN_DIARIZER = "meetscribe"
+_MAX_CHANNELS = 64
 
 
 class CascadeSettings(Settings):
@@ -35,9 +36,9 @@ class CascadeSettings(Settings):
     @field_validator("language")
     @classmethod
     def _language_is_a_code(cls, language: str) -> str:
-        if re.fullmatch(r"auto|[a-z]{2,3}", language) is None:
-            raise ValueError(f"'{language}': expected auto or a code such as en or zh")
-        return language
+        if re.fullmatch(r"auto|[a-z]{2,3}", language.lower()) is None:
+            raise ValueError(f"'{language}', expected auto or a code such as en or zh")
+        return language.lower()
 
     @field_validator("channels")
     @classmethod
@@ -73,7 +74,9 @@ def parse_channels(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if match is None:
-            raise ValueError(f"'{text}': expected auto, array, per-speaker, mix or a list: 0,2-3")
+            raise ValueError(f"'{text}', expected auto, array, per-speaker, mix or a list: 0,2-3")
         first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < _MAX_CHANNELS:
+            raise ValueError(f"'{text}', expected rising numbers below {_MAX_CHANNELS}")
         channels += range(first, last + 1)
     return tuple(dict.fromkeys(channels))

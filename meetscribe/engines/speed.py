@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from meetscribe.activity import Diarizer
+from meetscribe.engines.device import check_present
 from meetscribe.engines.settings import CascadeSettings
 from meetscribe.models import fetch, resolve_whisper
 from meetscribe.recognize.model import WhisperModel
@@ -54,7 +55,10 @@ def measure(*, device: str, threads: int, seconds: float) -> float:
     ------
     ModelError
         If a model is missing or does not run.
+    ConfigError
+        If there is no such device.
     """
+    check_present(device)
     settings = CascadeSettings()
     audio = _Buzz(seconds)
     diarizer = Diarizer(
@@ -62,7 +66,6 @@ def measure(*, device: str, threads: int, seconds: float) -> float:
         segmentation=fetch("segmentation-3.0", offline=True),
         voiceprint=fetch("campplus-zh-en", offline=True),
         device=device,
-        threads=threads,
     )
     whisper = WhisperModel(
         resolve_whisper(settings.recognizer.model, offline=True),

@@ -151,9 +151,12 @@ def _find(format_name: str) -> Format:
     if format_name in FORMATS:
         return FORMATS[format_name]
     wanted = format_name.lower().lstrip(".")
-    near = difflib.get_close_matches(wanted, FORMATS, n=3, cutoff=0.5) or list(FORMATS)
+    if wanted in FORMATS:
+        return FORMATS[wanted]
+    near = difflib.get_close_matches(wanted, FORMATS, n=3, cutoff=0.5)
     raise NameNotFoundError(
-        f"no format named '{format_name}'", hint=f"did you mean: {', '.join(near)}?"
+        f"no format named '{format_name}'",
+        hint=f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(FORMATS)}",
     )
 
 

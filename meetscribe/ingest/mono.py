@@ -96,7 +96,9 @@ def _plan_mix(stats: ChannelStats, alive: tuple[int, ...], left_out: str) -> Mon
     correlation_cc = stats.correlation_cc[np.ix_(alive, alive)]
     if float(np.abs(correlation_cc).min()) >= SAME_CORRELATION:
         first = alive[0]
-        return _single(first, f"{len(alive)} copies of one signal: channel {first} used{left_out}")
+        return _single(
+            first, f"{len(alive)} channels are copies of one signal: channel {first} used{left_out}"
+        )
     if float(correlation_cc.min()) < _OPPOSED:
         best = _best_channel(stats)
         return _single(best, f"mix with channels of opposite sign: channel {best} used")

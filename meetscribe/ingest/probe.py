@@ -179,7 +179,10 @@ def _check_file(path: Path) -> None:
         if not path.exists():
             raise AudioError(f"{path}: no such file", hint="check the path and the spelling")
         if not path.is_file():
-            raise AudioError(f"{path}: not a file that can be read twice, expected a recording")
+            raise AudioError(
+                f"{path}: not a file that can be read twice, expected a recording",
+                hint="save it to a file first",
+            )
         if path.stat().st_size == 0:
             raise AudioError(f"{path}: the file is empty", hint="copy or record it again")
     except (OSError, ValueError) as error:

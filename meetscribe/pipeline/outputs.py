@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ class SessionFiles:
 
     def path(self, format_name: str) -> Path:
         """Where a format goes."""
-        return self.folder / f"{self.session_id}{formats.suffix(format_name)}"
+        # ids of foreign files may hold what would lead to another folder
+        name = re.sub(r"[/\\\0]", "_", self.session_id) or "session"
+        return self.folder / f"{name}{formats.suffix(format_name)}"
 
     def existing(self, format_names: Iterable[str]) -> list[Path]:
         """Which of these are there already."""
@@ -54,23 +57,21 @@ class SessionFiles:
 
 
 def parse_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """Turn ``-f`` options (lists with commas, ``all``) into format names, json always first.
+    """Turn ``-f`` options (lists with commas, ``all``) into format names; none means the defaults.
 
     Raises
     ------
     NameNotFoundError
         If there is no format of a name.
     """
-    wanted: list[str] = ["json"]
+    wanted: list[str] = []
     for name in (part.strip().lower() for text in names for part in text.split(",")):
         if name == "all":
             wanted += formats.names()
         elif name:
             formats.suffix(name)
             wanted.append(name)
-    if len(wanted) == 1 and not any(names):
-        wanted = list(DEFAULT_FORMATS)
-    return tuple(dict.fromkeys(wanted))
+    return tuple(dict.fromkeys(wanted)) or DEFAULT_FORMATS
 
 
 def write_formats(
@@ -113,12 +114,17 @@ def read_names(path: Path) -> dict[str, str]:
     ConfigError
         If it is not such a mapping.
     """
-    mapping = config.read(path)
+    hint = "one line a speaker, for example: Speaker 1: Anna"
+    try:
+        mapping = config.read(path)
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=hint) from error
     for label, name in mapping.items():
-        if not isinstance(name, str | int):
+        # YAML reads yes, no, on and off as bool
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            quoted = f'; other words in quotes, {label}: "{name}"' if name is not None else ""
             raise ConfigError(
-                f"{path}: {label}: expected a name, found {name!r}",
-                hint="one line a speaker, for example: Speaker 1: Anna",
+                f"{path}: {label}: expected a name, found {name!r}", hint=f"{hint}{quoted}"
             )
     return {str(label): str(name) for label, name in mapping.items()}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from meetscribe import ingest
-from meetscribe.config import config_hash
+from meetscribe.config import build, config_hash
 from meetscribe.engines import Engine
 from meetscribe.errors import FormatError, OutputError
 from meetscribe.formats import RenderOptions
@@ -38,6 +38,7 @@ from meetscribe.types import (
 from meetscribe.version import __version__
 
 Note = Callable[[str], None]
+_UNKNOWN_NAME = "a name was given for"
 
 
 @dataclass(frozen=True)
@@ -137,19 +138,17 @@ class Runner:
         MeetscribeError
             Whatever stops the engine; files that were there stay as they were.
         """
-        folder = outputs.folder or Path(recording.files[0].path).resolve().parent
+        folder = outputs.folder or Path(recording.files[0].path).parent
         files = SessionFiles(folder, recording.session_id)
         done = None if outputs.force else self._done_already(recording, files, outputs)
         files.check_writable()
         if done is not None:
             return self._complete(done, files, outputs, names)
         transcript = self.transcribe(recording, progress=progress)
-        transcript = _named(transcript, names or {})
+        transcript = with_names(transcript, names or {})
         # `rename` writes the files again, and they should look as they did
-        looks = outputs.options.model_dump(mode="json", exclude_defaults=True)
-        transcript = replace(
-            transcript, provenance={**transcript.provenance, "render_options": looks}
-        )
+        provenance = {**transcript.provenance, "render_options": _looks(outputs)}
+        transcript = replace(transcript, provenance=provenance)
         written = write_formats(transcript, files, outputs.formats, outputs.options)
         return Result(transcript, tuple(written))
 
@@ -189,25 +188,44 @@ class Runner:
         outputs: Outputs,
         names: Mapping[str, str] | None,
     ) -> Result:
+        looks = _looks(outputs)
+        others = [name for name in outputs.formats if name != "json"]
+        there = files.existing(others)
+        if looks and there and looks != known.provenance.get("render_options", {}):
+            raise OutputError(
+                f"{there[0]} is there already, written with other subtitle options",
+                hint=f"`meetscribe export {files.transcript} --force` with these options and -f "
+                "writes it anew, without a model",
+            )
         # formats or names that were not asked for the first time need no model
-        renamed = _named(known, names or {})
+        before = known.provenance.get("render_options", {})
+        options = build(RenderOptions, looks or before, where=str(files.transcript))
+        renamed = with_names(known, names or {})
         missing = [name for name in outputs.formats if not files.path(name).exists()]
         if renamed != known:
             missing = list(outputs.formats)
-        written = write_formats(renamed, files, missing, outputs.options) if missing else []
+        written = write_formats(renamed, files, missing, options) if missing else []
         return Result(renamed, tuple(written), already_done=True)
 
 
-def _named(transcript: Transcript, names: Mapping[str, str]) -> Transcript:
-    # names are given before anyone knows how many speakers there are: one too many costs a
-    # warning, never the transcript
+def _looks(outputs: Outputs) -> dict[str, Any]:
+    return outputs.options.model_dump(mode="json", exclude_defaults=True)
+
+
+def with_names(transcript: Transcript, names: Mapping[str, str]) -> Transcript:
+    """Give a transcript with names; one for a speaker it does not have becomes a warning.
+
+    Names are given before anyone knows how many speakers there are: one too many must not cost
+    the transcript.
+    """
+    if not names:
+        return transcript
     known = {label: name for label, name in names.items() if label in transcript.speakers}
-    unknown = [
-        f"a name was given for '{label}', who is not in this recording"
-        for label in names
-        if label not in known
-    ]
-    warnings = tuple(dict.fromkeys((*transcript.warnings, *unknown)))
+    unknown = [f"{_UNKNOWN_NAME} '{label}', who is not in this recording" for label in names]
+    unknown = [line for line, label in zip(unknown, names, strict=True) if label not in known]
+    # what was said about names given before is no longer so
+    others = [line for line in transcript.warnings if not line.startswith(_UNKNOWN_NAME)]
+    warnings = (*others, *unknown)
     return replace(transcript.renamed(known), warnings=warnings)
 
 

@@ -35,11 +35,20 @@ def load_spec(name: str, overrides: Mapping[str, Any] | None = None) -> Pipeline
     """
     path = resources.find("pipelines", name)
     mapping = read(path)
-    engine = mapping.get("engine", "cascade")
-    for key, value in (overrides or {}).items():
-        if value is not None:
-            _lay_over(mapping, f"{engine}.{key}", value)
-    return build(PipelineSpec, mapping, where=path.name)
+    spec = build(PipelineSpec, mapping, where=path.name)
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    if not given:
+        return spec
+    # built apart from the file, so that an error names what the person has typed
+    settings = mapping.setdefault(spec.engine, {})
+    for key, value in given.items():
+        _lay_over(settings, key, value)
+    try:
+        laid_over = build(type(getattr(spec, spec.engine)), settings, where="options")
+    except ConfigError as error:
+        hint = error.hint or "`meetscribe transcribe --help` says what each option takes"
+        raise ConfigError(error.message, hint=hint) from error
+    return spec.model_copy(update={spec.engine: laid_over})
 
 
 def make_engine(spec: PipelineSpec, *, device: str, threads: int, offline: bool) -> Engine:

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meetscribe.errors import MeetscribeError
-
 RATE = 16_000
 
 
@@ -60,20 +58,11 @@ def campplus_goldens() -> Path:
     return folder
 
 
-def _fetched(name: str) -> Path:
-    from meetscribe.models import fetch
-
-    try:
-        return fetch(name, offline=True)
-    except MeetscribeError as error:
-        pytest.skip(f"{name} is not in the cache: {error}")
+@pytest.fixture(scope="session")
+def segmentation_dir(weights_cache: Path) -> Path:
+    return weights_cache / "models" / "segmentation-3.0"
 
 
 @pytest.fixture(scope="session")
-def segmentation_dir() -> Path:
-    return _fetched("segmentation-3.0")
-
-
-@pytest.fixture(scope="session")
-def voiceprint_dir() -> Path:
-    return _fetched("campplus-zh-en")
+def voiceprint_dir(weights_cache: Path) -> Path:
+    return weights_cache / "models" / "campplus-zh-en"

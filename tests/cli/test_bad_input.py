@@ -159,6 +159,11 @@ class TestOddButValid:
         assert "no speech" in done.stderr
         assert {path.suffix for path in out.iterdir()} == {".json", ".txt", ".srt", ".rttm"}
 
+    def test_sound_too_faint_for_speech(self, tmp_path: Path, out: Path) -> None:
+        soundfile.write(tmp_path / "faint.wav", 1e-6 * speech(), RATE_HZ, subtype="FLOAT")
+        done = run_meetscribe("transcribe", tmp_path / "faint.wav", "-o", out)
+        assert check_success(done, out)["utterances"] == []
+
     def test_not_a_number(self, tmp_path: Path, out: Path) -> None:
         samples = speech()
         samples[100:200], samples[300] = np.nan, np.inf
@@ -235,6 +240,8 @@ class TestMishaps:
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
         other = run_meetscribe("transcribe", audio, "-o", out, "--speakers", "2")
         check_failure(other, 6, "--force")
+        looks = run_meetscribe("transcribe", audio, "-o", out, "--overlap", "split")
+        check_failure(looks, 6, "meetscribe export")
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
         forced = run_meetscribe("transcribe", audio, "-o", out, "--speakers", "2", "--force")
         assert forced.returncode == 0, forced.stderr

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from meetscribe import api, formats
 from meetscribe.cli import _COMMANDS, cli
 from meetscribe.cli.transcribe import transcribe
+from meetscribe.errors import ConfigError
 from meetscribe.types import Transcript, Turn, Utterance, Word
 from tests.conftest import REPOSITORY, run_meetscribe
 
@@ -144,3 +145,22 @@ def test_shown_pipeline_is_a_pipeline(tmp_path: Path) -> None:
     path.write_text(shown.stdout)
     again = run_meetscribe("pipelines", "show", path)
     assert again.stdout == shown.stdout
+
+
+def test_rename_takes_labels_before_names_and_no_name_of_two(transcript: Path) -> None:
+    assert run_meetscribe("rename", transcript, "Speaker 1=Speaker 2").returncode == 0
+    assert run_meetscribe("rename", transcript, "Speaker 2=Ben").returncode == 0
+    shown = run_meetscribe("rename", transcript).stdout
+    assert shown == "Speaker 1: Speaker 2\nSpeaker 2: Ben\n"
+    assert run_meetscribe("rename", transcript, "Speaker 1=Ben").returncode == 0
+    done = run_meetscribe("rename", transcript, "Ben=Anna")
+    assert done.returncode == 2
+    assert "Speaker 1 or Speaker 2" in done.stderr
+
+
+@pytest.mark.parametrize("audio", [3, None, b"a.wav", [4]])
+def test_api_refuses_what_is_no_path(audio: object) -> None:
+    with pytest.raises(ConfigError, match="audio"):
+        api.transcribe(audio)
+    with pytest.raises(ConfigError, match="threads"):
+        api.transcribe("a.wav", threads=0)

@@ -38,7 +38,7 @@ def test_a_mix_is_averaged_and_copies_are_taken_once(tmp_path, make):
     assert plan.channels == (0, 1)
     np.testing.assert_allclose(mono_n, tones_cn.mean(axis=0), atol=1e-6)
     plan, mono_n, _ = planned(tmp_path, make, tones_cn[[1, 1]], Layout.MIX)
-    assert plan.reason.startswith("2 copies")
+    assert plan.reason.startswith("2 channels are copies")
     np.testing.assert_array_equal(mono_n, tones_cn[1])
 
 

@@ -29,7 +29,7 @@ def test_pull_then_verify_then_damage(index: Index) -> None:
     folder = Path(done.stdout.strip().removeprefix("fake: "))
     assert (folder / "model.bin").is_file()
     index.asked.clear()
-    good = run_meetscribe("models", "verify", "fake", "--offline")
+    good = run_meetscribe("models", "verify", "fake")
     assert good.returncode == 0
     assert good.stdout.splitlines() == [
         f"ok       fake  {folder / name}: ok" for name in ("model.bin", "config.json")

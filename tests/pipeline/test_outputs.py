@@ -8,7 +8,7 @@ import pytest
 
 from meetscribe.errors import ConfigError, NameNotFoundError
 from meetscribe.files import write_atomic
-from meetscribe.pipeline.outputs import check_names, parse_formats, read_names
+from meetscribe.pipeline.outputs import SessionFiles, check_names, parse_formats, read_names
 from meetscribe.types import Transcript, Utterance
 
 
@@ -28,7 +28,7 @@ def test_written_text_is_exact(tmp_path: Path) -> None:
 
 def test_formats_of_options() -> None:
     assert parse_formats(()) == ("json", "txt", "srt", "rttm")
-    assert parse_formats(("srt,VTT", "ctm")) == ("json", "srt", "vtt", "ctm")
+    assert parse_formats(("srt,VTT", "ctm, json")) == ("srt", "vtt", "ctm", "json")
     assert set(parse_formats(("all",))) >= {"json", "textgrid", "csv"}
     with pytest.raises(NameNotFoundError, match="sert"):
         parse_formats(("sert",))
@@ -49,3 +49,19 @@ def test_names_of_nobody_are_refused() -> None:
     with pytest.raises(ConfigError, match="Speaker 9") as caught:
         check_names({"Speaker 9": "Eve"}, transcript)
     assert "Speaker 1" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["Speaker 1: yes", "Speaker 1: 1.5", "Speaker 1:", "[Anna]", ""])
+def test_names_that_are_none_are_refused_with_an_example(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_names(path)
+    assert "Speaker 1: Anna" in caught.value.hint
+
+
+@pytest.mark.parametrize("session_id", ["../../away", "a/b", "a\\b", ""])
+def test_no_session_leads_out_of_its_folder(tmp_path: Path, session_id: str) -> None:
+    path = SessionFiles(tmp_path, session_id).path("srt")
+    assert path.parent == tmp_path
+    assert len(path.name) > len(".srt")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from meetscribe.pipeline.store import DiskStore
 
 
@@ -44,3 +46,12 @@ def test_size_is_limited_oldest_first(tmp_path: Path) -> None:
         store.get_or_make("activity", f"{number}abc", "01", lambda: "x" * 1000)
     entries = sorted(path.name[0] for path in tmp_path.glob("*/*.json"))
     assert entries == ["4", "5"]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"x": 1}', '{"meetscribe": "0.0.1", "value": [1]}'])
+def test_entry_of_another_shape_or_version_is_made_again(tmp_path: Path, text: str) -> None:
+    store = DiskStore(tmp_path)
+    store.get_or_make("activity", "abcd", "01", lambda: [1])
+    next(tmp_path.glob("*/*.json")).write_text(text)
+    assert store.get_or_make("activity", "abcd", "01", lambda: [2]) == [2]
+    assert store.get_or_make("activity", "abcd", "01", lambda: [3]) == [2]

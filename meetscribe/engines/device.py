@@ -1,0 +1,45 @@
+"""Whether a device that was asked for is there."""
+
+from __future__ import annotations
+
+import re
+
+from meetscribe.errors import ConfigError
+
+
+def check_name(device: str) -> None:
+    """Refuse what is no device on any machine.
+
+    Raises
+    ------
+    ConfigError
+        With the names there are.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(device)):
+        raise ConfigError(
+            f"unknown device '{device}'", hint="devices are: auto, cpu, cuda, cuda:N, mps"
+        )
+
+
+def check_present(device: str) -> None:
+    """Refuse a device that this machine, or its torch, does not have; may load torch.
+
+    Raises
+    ------
+    ConfigError
+        With what there is instead.
+    """
+    check_name(device)
+    if device in {"auto", "cpu"}:
+        return
+    import torch
+
+    if device == "mps":
+        there = torch.backends.mps.is_available()
+    else:
+        there = torch.cuda.device_count() > int(device.partition(":")[2] or 0)
+    if not there:
+        raise ConfigError(
+            f"device '{device}': torch {torch.__version__} finds no such device here",
+            hint="use --device auto or cpu; `meetscribe doctor` says what this machine has",
+        )
