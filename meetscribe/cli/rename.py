@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 
-from meetscribe import formats
 from meetscribe.cli.options import render_options, shared_render_options
-from meetscribe.errors import ConfigError, OutputError
-from meetscribe.formats import RenderOptions
+from meetscribe.errors import ConfigError
 from meetscribe.pipeline.outputs import (
     SessionFiles,
     check_names,
     read_names,
     read_transcript,
-    write_formats,
+    rewrite,
 )
 from meetscribe.types import Transcript
 
@@ -61,7 +59,11 @@ def rename(transcript: Path, pairs: tuple[str, ...], **options: Any) -> int:  # 
         )
     given = {name: value for name, value in options.items() if value is not None}
     looks = render_options({**source.provenance.get("render_options", {}), **given})
-    _rewrite(source, source.renamed(names), files, looks, force=options["force"])
+    written, left = rewrite(source, source.renamed(names), files, looks, force=options["force"])
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+    for path in left:
+        click.echo(f"left alone: {path} (edited, or other options; --force replaces it)", err=True)
     return 0
 
 
@@ -78,33 +80,3 @@ def _pair(text: str, source: Transcript) -> tuple[str, str]:
             f"'{label}' is the name of {len(named)} speakers", hint=f"use {' or '.join(named)}"
         )
     return named[0], name.strip()
-
-
-def _rewrite(
-    before: Transcript,
-    after: Transcript,
-    files: SessionFiles,
-    options: RenderOptions,
-    *,
-    force: bool,
-) -> None:
-    ours: list[str] = ["json"]
-    edited: list[str] = []
-    for name in formats.names():
-        path = files.path(name)
-        if name == "json" or not path.exists():
-            continue
-        try:
-            same = path.read_text(encoding="utf-8-sig") == formats.render(
-                before, name, options
-            ).removeprefix("\ufeff")
-        except (OSError, UnicodeDecodeError) as error:
-            raise OutputError(f"{path}: cannot be read: {error}") from error
-        (ours if same or force else edited).append(name)
-    for path in write_formats(after, files, ours, options):
-        click.echo(f"wrote {path}", err=True)
-    for name in edited:
-        click.echo(
-            f"left alone: {files.path(name)} (edited, or other options; --force replaces it)",
-            err=True,
-        )

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from meetscribe.recognize import Recognizer
 
 
+VAD = "silero-vad"
+"""Tells the recogniser which stretches sound like speech; faster-whisper carries it."""
+
+
 class CascadeEngine:
     """Speaker activity, recognition over the mixed signal, attribution of words.
 
@@ -63,7 +67,7 @@ class CascadeEngine:
         """Give the settings and the models with their hashes."""
         return {
             "settings": self.settings.model_dump(mode="json"),
-            "models": {name: describe_model(name) for name in self._model_names()},
+            "models": {name: describe_model(name) for name in [*self._model_names(), VAD]},
         }
 
     def transcribe(self, recording: Recording, *, store: Store, progress: Progress) -> Transcript:

@@ -93,6 +93,44 @@ def write_formats(
     return list(texts)
 
 
+def rewrite(
+    before: Transcript,
+    after: Transcript,
+    files: SessionFiles,
+    options: RenderOptions,
+    *,
+    force: bool = False,
+) -> tuple[list[Path], list[Path]]:
+    """Write a changed transcript and the files that were made from it; what is missing stays so.
+
+    Returns
+    -------
+    The paths written, and those left alone because somebody edited them (none with ``force``).
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be read or written.
+    """
+    ours, edited = ["json"], []
+    for name in formats.names():
+        path = files.path(name)
+        if name == "json" or not path.exists():
+            continue
+        made = formats.render(before, name, options).removeprefix("\ufeff")
+        try:
+            same = path.read_text(encoding="utf-8-sig") == made
+        except UnicodeDecodeError:
+            same = False
+        except OSError as error:
+            raise output_error(path, error) from error
+        if same or force:
+            ours.append(name)
+        else:
+            edited.append(path)
+    return write_formats(after, files, ours, options), edited
+
+
 def read_transcript(path: Path) -> Transcript:
     """Read a transcript in any format that can be parsed.
 

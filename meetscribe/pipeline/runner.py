@@ -22,6 +22,7 @@ from meetscribe.models import cache_dir
 from meetscribe.pipeline.outputs import (
     SessionFiles,
     read_transcript,
+    rewrite,
     write_formats,
 )
 from meetscribe.pipeline.spec import PipelineSpec, make_engine
@@ -202,9 +203,12 @@ class Runner:
         options = build(RenderOptions, looks or before, where=str(files.transcript))
         renamed = with_names(known, names or {})
         missing = [name for name in outputs.formats if not files.path(name).exists()]
+        written: list[Path] = []
         if renamed != known:
-            missing = list(outputs.formats)
-        written = write_formats(renamed, files, missing, options) if missing else []
+            written, edited = rewrite(known, renamed, files, options)
+            left = tuple(f"{path} was edited and keeps its names" for path in edited)
+            renamed = replace(renamed, warnings=(*renamed.warnings, *left))
+        written += write_formats(renamed, files, missing, options) if missing else []
         return Result(renamed, tuple(written), already_done=True)
 
 
