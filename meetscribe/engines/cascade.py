@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meetscribe import ingest
@@ -133,10 +134,25 @@ class CascadeEngine:
     def _fetch_models(self, progress: Progress) -> None:
         # before the audio is decoded: a missing model should be said at once
         report = _stage(progress, "models")
-        resolve_whisper(self.settings.recognizer.model, offline=self.offline, progress=report)
+        whisper = resolve_whisper(
+            self.settings.recognizer.model, offline=self.offline, progress=report
+        )
+        self._check_language(whisper)
         if self.settings.diarizer == OWN_DIARIZER:
             for name in self._model_names()[:2]:
                 fetch(name, offline=self.offline, progress=report)
+
+    def _check_language(self, whisper: Path) -> None:
+        # the recogniser would say so itself, but only after the whole recording was diarized
+        language, tokenizer = self.settings.language, whisper / "tokenizer.json"
+        if language == "auto" or not tokenizer.is_file():
+            return
+        if f'"<|{language}|>"' not in tokenizer.read_text(encoding="utf-8"):
+            raise ConfigError(
+                f"language '{language}': the model {self.settings.recognizer.model} "
+                "does not know it",
+                hint="give an ISO 639-1 code such as en or zh, or auto",
+            )
 
     def _activity(
         self, audio: AudioReader, inputs: str, store: Store, progress: Progress

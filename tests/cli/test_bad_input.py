@@ -231,6 +231,11 @@ class TestMishaps:
         done = run_meetscribe("transcribe", audio, "-o", out, "--offline", env=env)
         check_failure(done, 4, "models pull", folder=out)
 
+    def test_unknown_language_is_said_before_any_work(self, audio: Path, out: Path) -> None:
+        done = run_meetscribe("transcribe", audio, "-o", out, "--language", "qq")
+        check_failure(done, 2, "'qq'", folder=out)
+        assert "who speaks when" not in done.stderr
+
     def test_second_run_is_already_done(self, audio: Path, out: Path) -> None:
         check_success(run_meetscribe("transcribe", audio, "-o", out), out)
         before = {path.name: path.read_bytes() for path in out.iterdir()}
