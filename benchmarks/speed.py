@@ -60,8 +60,12 @@ def measure(audio: Path, minutes: float, threads: int) -> dict[str, float]:
     peak_mb = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     seconds = minutes * 60
     print(f"\n{minutes:g} min of mono meeting, {threads} threads")
-    for stage, spent in made["provenance"]["timings_s"].items():
-        print(f"  {stage:<10} {spent:8.1f} s   {spent / seconds:.3f} of real time")
+    costs = made["provenance"]
+    print(f"  {'stage':<10}{'wall s':>10}{'CPU s':>10}{'of real time':>14}{'peak MB so far':>16}")
+    for stage, spent in costs["timings_s"].items():
+        cpu_s = costs["cpu_s"].get(stage, cpu)
+        peak = costs["peak_memory_mb"].get(stage, peak_mb)
+        print(f"  {stage:<10}{spent:>10.1f}{cpu_s:>10.1f}{spent / seconds:>14.3f}{peak:>16.0f}")
     print(f"  wall {wall:.1f} s ({wall / seconds:.3f} of real time), CPU {cpu:.1f} s", end="")
     print(f", peak memory {peak_mb:.0f} MB, {len(made['utterances'])} utterances")
     return {"rtf": wall / seconds, "peak_mb": peak_mb}

@@ -36,7 +36,9 @@ _PROBE_S = 30.0
 
 @click.command(epilog="Example: meetscribe doctor --no-speed")
 @click.option("--no-speed", is_flag=True, help="Do not measure speed (takes some seconds).")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU cores for recognition (default: all).")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU cores for recognition (default: all)."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 def doctor(*, no_speed: bool, threads: int | None, device: str) -> int:
     """Say what this machine has, what is missing, what still works, and how fast it is."""

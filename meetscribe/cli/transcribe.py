@@ -85,7 +85,9 @@ Examples:
 )
 @shared_render_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU cores for recognition (default: all).")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU cores for recognition (default: all)."
+)
 @click.option("--offline", is_flag=True, help="Never open a network connection.")
 @click.option("--no-cache", is_flag=True, help="Keep no finished stages for the next run.")
 @click.option(

@@ -8,6 +8,7 @@ says so.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -108,6 +109,8 @@ class CascadeEngine:
                 "device": self.device,
                 "threads": self.threads,
                 "timings_s": timer.seconds,
+                "cpu_s": timer.cpu_seconds,
+                "peak_memory_mb": timer.peak_mb,
             },
             warnings=(*_layout_warnings(recording, plan.reason), *audio.notes, *activity.notes),
         )
@@ -242,16 +245,32 @@ class CascadeEngine:
 
 
 class _Timer:
-    """Seconds spent in each stage."""
+    """What each stage costs: seconds, CPU seconds, and the process's peak memory at its end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        self.peak_mb: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), time.process_time()
         yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
+        self.seconds[stage] = time.monotonic() - began
+        self.cpu_seconds[stage] = round(time.process_time() - cpu_began, 2)
+        peak = _peak_memory_mb()
+        if peak is not None:
+            self.peak_mb[stage] = peak
+
+
+def _peak_memory_mb() -> float | None:
+    """Give the most memory this process has had, None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
 def _stage(progress: Progress, name: str) -> Progress:

@@ -12,7 +12,7 @@ from tests.models.conftest import Index, write_wheels
 
 def test_list_shows_every_model_with_its_licence(fake_card: Path) -> None:
     del fake_card
-    done = run_meetscribe("models", "list", "--offline")
+    done = run_meetscribe("models", "list")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["name", "task", "size", "licence", "hashes", "here", "origin"]
