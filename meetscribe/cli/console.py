@@ -22,7 +22,6 @@ STAGES = {
     "models": "fetching models",
     "read": "reading audio",
     "activity": "who speaks when",
-    "language": "language",
     "recognize": "what was said",
 }
 """Stage names as engines report them, and what a person reads."""

@@ -8,7 +8,11 @@ from typing import Any
 import click
 
 from meetscribe import formats
-from meetscribe.cli.options import render_options, shared_render_options
+from meetscribe.cli.options import (
+    render_options,
+    shared_render_options,
+    speaker_names_option,
+)
 from meetscribe.errors import OutputError
 from meetscribe.pipeline.outputs import (
     SessionFiles,
@@ -45,12 +49,7 @@ Examples:
     default=None,
     help="Folder (default: beside the transcript), or - to print one format.",
 )
-@click.option(
-    "--speaker-names",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="YAML file with lines such as 'Speaker 1: Anna'.",
-)
+@speaker_names_option
 @shared_render_options
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
 def export(transcript: Path, **options: Any) -> int:  # noqa: ANN401 - click's options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +21,15 @@ _RENDER = (
     "max_cue_s",
     "speaker_labels",
 )
+
+
+speaker_names_option = click.option(
+    "--speaker-names",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="YAML file with lines such as 'Speaker 1: Anna'.",
+)
+"""Names for speakers, read by ``read_names``."""
 
 
 def shared_render_options(command: F) -> F:

@@ -7,7 +7,11 @@ from typing import Any
 
 import click
 
-from meetscribe.cli.options import render_options, shared_render_options
+from meetscribe.cli.options import (
+    render_options,
+    shared_render_options,
+    speaker_names_option,
+)
 from meetscribe.errors import ConfigError
 from meetscribe.pipeline.outputs import (
     SessionFiles,
@@ -29,12 +33,7 @@ Examples:
 @click.command(epilog=_EXAMPLES)
 @click.argument("transcript", type=click.Path(path_type=Path))
 @click.argument("pairs", nargs=-1, metavar="[LABEL=NAME]...")
-@click.option(
-    "--speaker-names",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="YAML file with lines such as 'Speaker 1: Anna'.",
-)
+@speaker_names_option
 @shared_render_options
 @click.option("--force", is_flag=True, help="Replace files that were edited by hand, too.")
 def rename(transcript: Path, pairs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401

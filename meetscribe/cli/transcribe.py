@@ -9,7 +9,11 @@ import click
 
 from meetscribe import formats
 from meetscribe.cli.console import Reporter, reporter
-from meetscribe.cli.options import render_options, shared_render_options
+from meetscribe.cli.options import (
+    render_options,
+    shared_render_options,
+    speaker_names_option,
+)
 from meetscribe.errors import AudioError, ConfigError, MeetscribeError
 from meetscribe.pipeline.outputs import parse_formats, read_names
 from meetscribe.pipeline.runner import Outputs, Result, Runner
@@ -77,12 +81,7 @@ Examples:
 @click.option("--speakers", type=click.IntRange(min=1), help="Exactly so many speakers.")
 @click.option("--min-speakers", type=click.IntRange(min=1), help="At least so many speakers.")
 @click.option("--max-speakers", type=click.IntRange(min=1), help="At most so many speakers.")
-@click.option(
-    "--speaker-names",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="YAML file with lines such as 'Speaker 1: Anna'.",
-)
+@speaker_names_option
 @shared_render_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,6 @@ from meetscribe.types import (
 )
 from meetscribe.version import __version__
 
-Note = Callable[[str], None]
 _UNKNOWN_NAME = "a name was given for"
 
 
