@@ -1,0 +1,1 @@
+"""Many recordings: running a corpus and scoring it."""

@@ -1,0 +1,31 @@
+"""How to score: one group of options for the command line, YAML (configs/evaluate) and Python."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from meetscribe.config import Settings
+
+Unit = Literal["auto", "word", "char", "mixed"]
+"""What a token is: auto takes characters for Chinese and words for everything else."""
+
+
+class EvaluateSettings(Settings):
+    """Options of scoring. Times in seconds.
+
+    ``collar`` is in the md-eval sense: ±collar around every reference boundary is not scored.
+    ``normaliser`` auto is chime8 for text without Chinese and zh for text with it.
+    """
+
+    collar: float = Field(default=0.0, ge=0)
+    score_overlap: bool = True
+    tcp_collar: float = Field(default=5.0, ge=0)
+    normaliser: str = "auto"
+    fillers: Literal["keep", "drop"] = "keep"
+    numerals: Literal["keep", "unify"] = "keep"
+    unit: Unit = "auto"
+    metrics: tuple[str, ...] = ("der", "jer", "wer", "cp", "tcp", "orc")
+    partial: bool = False
+    """Leave out sessions that only one side has, instead of scoring them as lost."""
