@@ -16,7 +16,6 @@ from meetscribe import formats
 from meetscribe.errors import ConfigError
 from meetscribe.formats import RenderOptions
 from meetscribe.pipeline.runner import Runner, with_names
-from meetscribe.pipeline.spec import load_spec
 from meetscribe.types import Progress, Transcript, no_progress
 
 
@@ -65,22 +64,20 @@ def transcribe(
         raise ConfigError(f"audio: {error}; expected a path, or several") from error
     if threads is not None and threads < 1:
         raise ConfigError(f"threads: found {threads}, expected at least 1, or None for all cores")
-    pipeline = os.fspath(pipeline)
-    spec = load_spec(
-        pipeline,
-        {
-            "channels": channels,
-            "diarizer": diarizer,
-            "language": language,
-            "script": script,
-            "speakers": speakers,
-            "min_speakers": min_speakers,
-            "max_speakers": max_speakers,
-            "recognizer.model": None if model is None else os.fspath(model),
-        },
-    )
-    runner = Runner(
-        pipeline, spec, device=device, threads=threads, offline=offline, keep_stages=not no_cache
+    runner = Runner.of(
+        os.fspath(pipeline),
+        channels=channels,
+        diarizer=diarizer,
+        language=language,
+        script=script,
+        speakers=speakers,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
+        model=None if model is None else os.fspath(model),
+        device=device,
+        threads=threads,
+        offline=offline,
+        no_cache=no_cache,
     )
     recording = runner.probe(paths, as_channels=as_channels)
     transcript = runner.transcribe(recording, progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import click
 
 from meetscribe.config import build
 from meetscribe.formats import RenderOptions
+from meetscribe.pipeline.runner import Runner
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +23,29 @@ _RENDER = (
     "speaker_labels",
 )
 
+_RUNNER = (
+    "pipeline",
+    "channels",
+    "model",
+    "diarizer",
+    "language",
+    "script",
+    "speakers",
+    "min_speakers",
+    "max_speakers",
+    "device",
+    "threads",
+    "offline",
+    "no_cache",
+)
+
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "rich", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="How to show progress, on standard error.",
+)
 
 speaker_names_option = click.option(
     "--speaker-names",
@@ -63,6 +87,84 @@ def shared_render_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def pipeline_options(command: F) -> F:
+    """Add the options that decide what runs: see ``make_runner``."""
+    for option in reversed(
+        (
+            click.option(
+                "--pipeline",
+                default="mono",
+                show_default=True,
+                metavar="NAME",
+                help="Name or YAML file; see: meetscribe pipelines list.",
+            ),
+            click.option(
+                "--channels",
+                metavar="WHAT",
+                help="What the channels are: auto, array, per-speaker, mix, or which to use: "
+                "0,2-3.",
+            ),
+            click.option("--model", help="Whisper size, hub name or folder (default: base)."),
+            click.option(
+                "--diarizer",
+                metavar="NAME",
+                help="A pyannote.audio pipeline on the hub in place of meetscribe's own.",
+            ),
+            click.option("--language", help="Language code such as en or zh (default: heard)."),
+            click.option(
+                "--script",
+                type=click.Choice(["simplified", "traditional", "as-is"]),
+                help="Chinese characters to write (default: simplified).",
+            ),
+            click.option(
+                "--speakers", type=click.IntRange(min=1), help="Exactly so many speakers."
+            ),
+            click.option(
+                "--min-speakers", type=click.IntRange(min=1), help="At least so many speakers."
+            ),
+            click.option(
+                "--max-speakers", type=click.IntRange(min=1), help="At most so many speakers."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: F) -> F:
+    """Add the options that decide how it runs, and change no result."""
+    for option in reversed(
+        (
+            click.option(
+                "--device",
+                default="auto",
+                show_default=True,
+                help="auto, cpu, cuda, cuda:N or mps.",
+            ),
+            click.option(
+                "--threads",
+                type=click.IntRange(min=1),
+                help="CPU cores for recognition (default: all).",
+            ),
+            click.option("--offline", is_flag=True, help="Never open a network connection."),
+            click.option(
+                "--no-cache", is_flag=True, help="Keep no finished stages for the next run."
+            ),
+            progress_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def make_runner(options: Mapping[str, Any], **others: Any) -> Runner:  # noqa: ANN401
+    """Make the runner that ``pipeline_options`` and ``run_options`` ask for.
+
+    ``others`` takes the place of what was given.
+    """
+    return Runner.of(**{name: options[name] for name in _RUNNER} | others)
 
 
 def render_options(options: dict[str, Any]) -> RenderOptions:

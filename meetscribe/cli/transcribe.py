@@ -10,14 +10,16 @@ import click
 from meetscribe import formats
 from meetscribe.cli.console import Reporter, reporter
 from meetscribe.cli.options import (
+    make_runner,
+    pipeline_options,
     render_options,
+    run_options,
     shared_render_options,
     speaker_names_option,
 )
 from meetscribe.errors import AudioError, ConfigError, MeetscribeError
 from meetscribe.pipeline.outputs import parse_formats, read_names
 from meetscribe.pipeline.runner import Outputs, Result, Runner
-from meetscribe.pipeline.spec import load_spec
 
 EXIT_SOME_FAILED = 5
 
@@ -36,12 +38,6 @@ Examples:
     "--as-channels", is_flag=True, help="The files are the channels of one session, not several."
 )
 @click.option(
-    "--channels",
-    default=None,
-    metavar="WHAT",
-    help="What the channels are: auto, array, per-speaker, mix, or which to use: 0,2-3.",
-)
-@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -57,45 +53,10 @@ Examples:
     help="Formats, with commas, or 'all' (default: txt,srt,rttm; json is always written).",
 )
 @click.option("--force", is_flag=True, help="Replace results that are there already.")
-@click.option(
-    "--pipeline",
-    default="mono",
-    show_default=True,
-    metavar="NAME",
-    help="Name or YAML file; see: meetscribe pipelines list.",
-)
-@click.option("--model", default=None, help="Whisper size, hub name or folder (default: base).")
-@click.option(
-    "--diarizer",
-    default=None,
-    metavar="NAME",
-    help="A pyannote.audio pipeline on the hub in place of meetscribe's own.",
-)
-@click.option("--language", default=None, help="Language code such as en or zh (default: heard).")
-@click.option(
-    "--script",
-    type=click.Choice(["simplified", "traditional", "as-is"]),
-    default=None,
-    help="Chinese characters to write (default: simplified).",
-)
-@click.option("--speakers", type=click.IntRange(min=1), help="Exactly so many speakers.")
-@click.option("--min-speakers", type=click.IntRange(min=1), help="At least so many speakers.")
-@click.option("--max-speakers", type=click.IntRange(min=1), help="At most so many speakers.")
+@pipeline_options
 @speaker_names_option
 @shared_render_options
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU cores for recognition (default: all)."
-)
-@click.option("--offline", is_flag=True, help="Never open a network connection.")
-@click.option("--no-cache", is_flag=True, help="Keep no finished stages for the next run.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "rich", "plain", "json"]),
-    default="auto",
-    show_default=True,
-    help="How to show progress, on standard error.",
-)
+@run_options
 @click.option("-q", "--quiet", is_flag=True, help="Show errors only; write the files.")
 def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
     """Say who spoke what and when in each AUDIO file.
@@ -116,7 +77,7 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
         force=options["force"],
     )
     _refuse_same_results(sessions, outputs.folder)
-    runner = _runner(options)
+    runner = make_runner(options)
     failed = 0
     with reporter(options["progress"], quiet=options["quiet"]) as shown:
         for number, paths in enumerate(sessions):
@@ -141,30 +102,6 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
         if failed:
             shown.error(f"{failed} of {len(sessions)} recordings failed, see above", "")
     return EXIT_SOME_FAILED if failed else 0
-
-
-def _runner(options: dict[str, Any]) -> Runner:
-    spec = load_spec(
-        options["pipeline"],
-        {
-            "channels": options["channels"],
-            "diarizer": options["diarizer"],
-            "language": options["language"],
-            "script": options["script"],
-            "speakers": options["speakers"],
-            "min_speakers": options["min_speakers"],
-            "max_speakers": options["max_speakers"],
-            "recognizer.model": options["model"],
-        },
-    )
-    return Runner(
-        options["pipeline"],
-        spec,
-        device=options["device"],
-        threads=options["threads"],
-        offline=options["offline"],
-        keep_stages=not options["no_cache"],
-    )
 
 
 def _one(

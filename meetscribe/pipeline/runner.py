@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from meetscribe import ingest
 from meetscribe.config import build, config_hash
@@ -25,7 +25,7 @@ from meetscribe.pipeline.outputs import (
     rewrite,
     write_formats,
 )
-from meetscribe.pipeline.spec import PipelineSpec, make_engine
+from meetscribe.pipeline.spec import PipelineSpec, load_spec, make_engine
 from meetscribe.pipeline.store import DiskStore
 from meetscribe.types import (
     Layout,
@@ -83,6 +83,53 @@ class Runner:
             spec, device=device, threads=self.threads, offline=offline
         )
         self.store: Store = DiskStore(cache_dir() / "stages") if keep_stages else NoStore()
+
+    @classmethod
+    def of(
+        cls,
+        pipeline: str,
+        *,
+        channels: str | None = None,
+        diarizer: str | None = None,
+        language: str | None = None,
+        script: str | None = None,
+        speakers: int | None = None,
+        min_speakers: int | None = None,
+        max_speakers: int | None = None,
+        model: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        offline: bool = False,
+        no_cache: bool = False,
+    ) -> Self:
+        """Make a runner from the words of the command line; None leaves the pipeline's own.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such pipeline, or an option makes no sense.
+        """
+        spec = load_spec(
+            pipeline,
+            {
+                "channels": channels,
+                "diarizer": diarizer,
+                "language": language,
+                "script": script,
+                "speakers": speakers,
+                "min_speakers": min_speakers,
+                "max_speakers": max_speakers,
+                "recognizer.model": model,
+            },
+        )
+        return cls(
+            pipeline,
+            spec,
+            device=device,
+            threads=threads,
+            offline=offline,
+            keep_stages=not no_cache,
+        )
 
     def probe(
         self,
