@@ -28,6 +28,9 @@ _COMMANDS = {
     "rename": "Give speakers their names, in every file of a transcript.",
     "models": "List, fetch and verify model weights.",
     "pipelines": "List the pipelines and show their settings.",
+    "corpus": "Prepare AMI, AliMeeting or your own recordings for scoring.",
+    "evaluate": "Score transcripts against references, or a pipeline on a corpus.",
+    "compare": "Put two scored runs side by side.",
     "doctor": "Say what this machine has, what is missing and how fast it is.",
 }
 

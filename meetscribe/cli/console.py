@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
@@ -23,6 +23,7 @@ STAGES = {
     "read": "reading audio",
     "activity": "who speaks when",
     "recognize": "what was said",
+    "score": "scoring",
 }
 """Stage names as engines report them, and what a person reads."""
 
@@ -249,6 +250,25 @@ def _bars(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
+    """Lay rows of text out in columns, those of ``right`` flush right.
+
+    >>> aligned([["clip", "DER"], ["a", "7.1"]], right={1})
+    ['clip  DER', 'a     7.1']
+    """
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell_len(cell))
+            cells.append(gap + cell if place in right else cell + gap)
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def error_lines(message: str, hint: str) -> list[str]:

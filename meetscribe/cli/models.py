@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from meetscribe.cli.console import reporter
+from meetscribe.cli.console import aligned, reporter
 from meetscribe.errors import WeightsError
 from meetscribe.models import (
     ModelCard,
@@ -46,10 +46,8 @@ def list_models() -> None:
                 model.origin + (" (asks for an account)" if _is_gated(model) else ""),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    for line in aligned(rows):
+        click.echo(line)
     click.echo(f"\ncache: {cache_dir()}")
 
 

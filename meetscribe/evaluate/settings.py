@@ -8,8 +8,15 @@ from pydantic import Field
 
 from meetscribe.config import Settings
 
+TokenUnit = Literal["word", "char", "mixed"]
+"""What a token is; mixed keeps Latin words whole between Chinese characters."""
+
 Unit = Literal["auto", "word", "char", "mixed"]
-"""What a token is: auto takes characters for Chinese and words for everything else."""
+"""auto takes characters for Chinese and words for everything else."""
+
+METRICS = ("der", "jer", "wer", "cp", "tcp", "orc", "tcorc")
+BY_DEFAULT = METRICS[:-1]
+NEED_MEETEVAL = ("tcp", "orc", "tcorc")
 
 
 class EvaluateSettings(Settings):
@@ -26,6 +33,7 @@ class EvaluateSettings(Settings):
     fillers: Literal["keep", "drop"] = "keep"
     numerals: Literal["keep", "unify"] = "keep"
     unit: Unit = "auto"
-    metrics: tuple[str, ...] = ("der", "jer", "wer", "cp", "tcp", "orc")
+    metrics: tuple[str, ...] = ()
+    """Of METRICS; none means all of BY_DEFAULT that this installation can compute."""
     partial: bool = False
     """Leave out sessions that only one side has, instead of scoring them as lost."""

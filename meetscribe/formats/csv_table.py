@@ -34,19 +34,19 @@ def render(transcript: Transcript, _options: RenderOptions = DEFAULT) -> str:
         )
         writer.writerow(
             [
-                _cell(transcript.session_id),
+                cell(transcript.session_id),
                 plain_seconds(start),
                 plain_seconds(end),
-                *map(_cell, texts),
+                *map(cell, texts),
             ]
         )
     return "\ufeff" + table.getvalue()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Make a cell plain text; an apostrophe that is there already is kept by a second one.
 
-    >>> _cell("=1+1")
+    >>> cell("=1+1")
     "'=1+1"
     """
     text = clean(text)
