@@ -3,7 +3,7 @@
     python benchmarks/accuracy.py ../shared/data/meetings [--speech ../shared/data/speech]
 
 Everything runs with the defaults of `meetscribe transcribe`: automatic number of speakers,
-language heard. Needs: pip install -r benchmarks/requirements.txt
+language heard.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scores that the accuracy benchmark prints: DER and cpWER, as counts that can be added up.
 
-Protocol: DER with collar 0, overlap scored, UEM the whole clip (pyannote.metrics); cpWER by
-meeteval after Whisper's English normaliser; a missing output counts as deletions. Totals are sums
+Protocol: DER with collar 0, overlap scored, UEM the whole clip; cpWER
+after Whisper's English normaliser; a missing output counts as deletions. Totals are sums
 of errors over sums of reference.
 """
 
@@ -11,8 +11,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
+
+from meetscribe.evaluate import words
+from meetscribe.evaluate.bootstrap import paired
+from meetscribe.evaluate.diarization import diarization_errors
+from meetscribe.evaluate.normalise import get
+from meetscribe.types import Turn
 
 Turns = list[tuple[str, float, float]]
 """(speaker, start, end) in seconds."""
@@ -78,65 +83,34 @@ def read_clips(folder: Path) -> list[Clip]:
 
 def score_turns(reference: Turns, hypothesis: Turns, duration: float) -> Counts:
     """Give missed, false-alarm and confused seconds; collar 0, overlap scored."""
-    from pyannote.core import Annotation, Segment, Timeline
-    from pyannote.metrics.diarization import DiarizationErrorRate
 
-    def annotation(turns: Turns) -> Annotation:
-        made = Annotation()
-        for track, (speaker, start, end) in enumerate(turns):
-            made[Segment(start, min(end, duration)), track] = speaker
-        return made.support() if turns else made
+    def turns(rows: Turns) -> list[Turn]:
+        return [Turn(start, end, speaker) for speaker, start, end in rows]
 
-    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    parts = metric(
-        annotation(reference),
-        annotation(hypothesis),
-        uem=Timeline([Segment(0.0, duration)]),
-        detailed=True,
-    )
-    return Counts(
-        miss=parts["missed detection"],
-        false_alarm=parts["false alarm"],
-        confusion=parts["confusion"],
-        speech=parts["total"],
-    )
+    parts = diarization_errors(turns(reference), turns(hypothesis), scored=[(0.0, duration)])
+    return Counts(parts.miss_s, parts.falarm_s, parts.confusion_s, parts.total_s)
 
 
 def score_words(reference: list[dict[str, object]], hypothesis: list[dict[str, object]]) -> Counts:
     """Give cpWER errors and reference words of SegLST segments of one session."""
-    import meeteval
 
-    def prepared(segments: list[dict[str, object]]) -> object:
-        rows = [
-            {
-                "session_id": "s",
-                "speaker": str(segment["speaker"]),
-                "start_time": float(str(segment["start_time"])),
-                "end_time": float(str(segment["end_time"])),
-                "words": normalise(str(segment["words"])),
-            }
+    def prepared(segments: list[dict[str, object]]) -> list[words.TokenSegment]:
+        return [
+            words.TokenSegment(
+                str(segment["speaker"]),
+                float(str(segment["start_time"])),
+                float(str(segment["end_time"])),
+                tuple(normalise(str(segment["words"])).split()),
+            )
             for segment in segments
         ]
-        return meeteval.io.SegLST([row for row in rows if row["words"]])
 
-    if not hypothesis:
-        total = sum(len(normalise(str(segment["words"])).split()) for segment in reference)
-        return Counts(word_errors=total, words=total)
-    rate = meeteval.wer.cp_word_error_rate(prepared(reference), prepared(hypothesis))
-    return Counts(word_errors=rate.errors, words=rate.length)
+    errors = words.cp(prepared(reference), prepared(hypothesis)).errors
+    return Counts(word_errors=errors.errors, words=errors.length)
 
 
-_normaliser = None
-
-
-def normalise(text: str) -> str:
-    """Apply Whisper's English normaliser."""
-    global _normaliser  # noqa: PLW0603 - built once, it compiles a thousand patterns
-    if _normaliser is None:
-        from whisper_normalizer.english import EnglishTextNormalizer
-
-        _normaliser = EnglishTextNormalizer()
-    return str(_normaliser(text)).strip()
+normalise = get("whisper")
+"""Whisper's English normaliser, which the peer's numbers were made with."""
 
 
 def paired_bootstrap(
@@ -147,12 +121,5 @@ def paired_bootstrap(
     Each list has (errors, reference) per clip, in the same order; clips are drawn with
     replacement, the same draw for both.
     """
-    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
-    draw = np.random.default_rng(0).integers(0, len(a), size=(rounds, len(a)))
-
-    def rates(x: np.ndarray) -> np.ndarray:
-        return 100 * x[draw, 0].sum(1) / np.maximum(x[draw, 1].sum(1), 1e-9)
-
-    low, high = np.percentile(rates(a) - rates(b), [2.5, 97.5])
-    point = 100 * (a[:, 0].sum() / a[:, 1].sum() - b[:, 0].sum() / b[:, 1].sum())
-    return float(point), float(low), float(high)
+    found = paired(ours, theirs, rounds=rounds)
+    return tuple(100 * value for value in (found.point, found.low, found.high))  # type: ignore[operator,return-value]

@@ -91,7 +91,8 @@ def as_turns(
         start = 0.0 if first == 0 else frame_time(first - 0.5)
         end = duration if last == num_frames else min(frame_time(last - 0.5), duration)
         if start < end:
-            turns.append(Turn(round(start, 4), round(end, 4), label))
+            # rounding must not lead beyond the signal
+            turns.append(Turn(round(start, 4), min(round(end, 4), duration), label))
     return turns
 
 

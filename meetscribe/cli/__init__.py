@@ -31,6 +31,7 @@ _COMMANDS = {
     "corpus": "Prepare AMI, AliMeeting or your own recordings for scoring.",
     "evaluate": "Score transcripts against references, or a pipeline on a corpus.",
     "compare": "Put two scored runs side by side.",
+    "simulate": "Make meetings from read speech, with their reference.",
     "doctor": "Say what this machine has, what is missing and how fast it is.",
 }
 

@@ -12,12 +12,14 @@ from meetscribe.cli.console import Reporter, aligned, reporter
 from meetscribe.cli.options import make_runner, pipeline_options, run_options
 from meetscribe.config import build, load, read
 from meetscribe.errors import OutputError
+from meetscribe.evaluate.corpora.manifest import Corpus
 from meetscribe.evaluate.scores import Scores
 from meetscribe.evaluate.settings import METRICS, EvaluateSettings
 from meetscribe.resources import find
 
 EXIT_SOME_FAILED = 5
 _NOTES_SHOWN = 12
+_NOT_STATED = "not stated"
 
 _EXAMPLES = """\b
 Examples:
@@ -52,7 +54,8 @@ _SCORING = (
 @click.option(
     "--corpus",
     metavar="NAME|DIR",
-    help="A prepared corpus to transcribe and score (see: meetscribe corpus prepare).",
+    help="What to transcribe and score: a corpus (see: meetscribe corpus prepare), or a folder of "
+    "recordings with references of the same names.",
 )
 @click.option("--condition", help="Which microphones of the corpus, such as sdm or mdm.")
 @click.option("--split", help="Which part of the corpus, such as dev or test.")
@@ -117,6 +120,12 @@ _SCORING = (
     default=None,
     help="Leave out sessions without a hypothesis, instead of counting them as lost.",
 )
+@click.option(
+    "--state",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What else the protocol line should say of --hyp, such as channels=sdm (repeatable).",
+)
 @click.option("--name", help="Name of the run in tables (default: the hypotheses' or pipeline's).")
 @click.option("--force", is_flag=True, help="Replace results that are there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json in place of the table.")
@@ -170,6 +179,16 @@ def _settings(options: dict[str, Any]) -> EvaluateSettings:
     return build(EvaluateSettings, {**read(protocol), **given}, where="options")
 
 
+def _stated(lines: tuple[str, ...]) -> dict[str, str]:
+    said = {}
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if not (equals and key.strip() and value.strip()):
+            raise click.UsageError(f"--state {line}: expected KEY=VALUE")
+        said[key.strip()] = value.strip()
+    return said
+
+
 def _score_files(options: dict[str, Any], settings: EvaluateSettings, shown: Reporter) -> Scores:
     from meetscribe.evaluate import sessions
     from meetscribe.evaluate.report import write
@@ -186,6 +205,8 @@ def _score_files(options: dict[str, Any], settings: EvaluateSettings, shown: Rep
     name = options["name"] or options["hyp"].resolve().name
     stated = {
         "sessions": str(len(pairs)),
+        **dict.fromkeys(("channels", "segmentation", "speaker count"), _NOT_STATED),
+        **_stated(options["state"]),
         "reference": options["ref"].name or str(options["ref"]),
         "scored": options["uem"].name if options["uem"] else "whole sessions (no UEM)",
     }
@@ -200,9 +221,8 @@ def _score_files(options: dict[str, Any], settings: EvaluateSettings, shown: Rep
 
 def _run_corpus(options: dict[str, Any], settings: EvaluateSettings, shown: Reporter) -> Scores:
     from meetscribe.batch.evaluation import Selection, run_and_score
-    from meetscribe.evaluate.corpora.manifest import load as load_corpus
 
-    corpus = load_corpus(options["corpus"])
+    corpus = _corpus(options["corpus"], options["output"], shown)
     selection = Selection(
         condition=options["condition"],
         split=options["split"],
@@ -219,6 +239,22 @@ def _run_corpus(options: dict[str, Any], settings: EvaluateSettings, shown: Repo
         force=options["force"],
         watch=shown,
     )
+
+
+def _corpus(name: str, output: Path, shown: Reporter) -> Corpus:
+    """Find a prepared corpus, or prepare a folder of recordings with references on the way."""
+    from meetscribe.evaluate.corpora import manifest
+    from meetscribe.evaluate.corpora.folder import prepare_folder
+
+    folder = Path(name)
+    if not folder.is_dir() or (folder / manifest.FILE_NAME).is_file():
+        return manifest.load(name)
+    shown.start(f"preparing {folder}")
+    made = prepare_folder(folder, output / "corpus", progress=shown.progress)
+    shown.finish()
+    for problem in made.problems:
+        shown.note(f"note: {problem}")
+    return made
 
 
 def _refuse_existing(folder: Path, *, force: bool) -> None:

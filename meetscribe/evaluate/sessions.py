@@ -17,6 +17,9 @@ from meetscribe.formats import uem as uem_format
 from meetscribe.formats.reading import read_text
 from meetscribe.types import Turn, Utterance
 
+_ROUNDING_S = 0.001
+"""Formats have milliseconds: less beyond a UEM is not worth a note."""
+
 Regions = Sequence[tuple[float, float]]
 
 _WORDS_FROM = ("json", "seglst", "stm", "textgrid", "ctm")
@@ -260,7 +263,11 @@ def _pair(reference: Session, hypothesis: Session | None, regions: Regions, *, g
 def _beyond(turns: Iterable[Turn], regions: Regions) -> int:
     inside = uem_format.joined(regions)
     return sum(
-        not any(start <= turn.start and turn.end <= end for start, end in inside) for turn in turns
+        not any(
+            start - _ROUNDING_S <= turn.start and turn.end <= end + _ROUNDING_S
+            for start, end in inside
+        )
+        for turn in turns
     )
 
 
