@@ -1,6 +1,9 @@
-"""Time of the word metrics on a long meeting: tcpWER of 6 hours and 8 speakers in 2 minutes.
+"""Time of scoring: word metrics of a 6-hour meeting, and the turns of AMI's dev and test meetings.
 
     python benchmarks/scoring_speed.py [--hours 6] [--speakers 8] [--characters]
+    python benchmarks/scoring_speed.py --ami ../shared/data/ami
+
+The second scores the 34 public RTTMs against a perturbed copy, with all reports written.
 
 The meeting is made from a seed: turns of a few words from a vocabulary with the frequencies of
 real speech, some over each other. The hypothesis is a copy with substituted, missing and invented
@@ -13,15 +16,19 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from meetscribe.evaluate import words
 from meetscribe.evaluate.words import TokenSegment
+from meetscribe.formats import parse_file
 
 WORDS_PER_S = 3.1
 VOCABULARY = 12_000
@@ -112,6 +119,34 @@ def _peak_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
+def score_ami(folder: Path) -> None:
+    """Run the command line on the RTTMs and a copy with wrong edges, speakers and missing turns."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy, out = Path(scratch, "copy"), Path(scratch, "out")
+        copy.mkdir()
+        for path in sorted((folder / "rttm_only_words").rglob("*.rttm")):
+            turns = parse_file(path).turns
+            speakers = sorted({turn.speaker for turn in turns})
+            lines = []
+            for turn in turns:
+                start, end = np.array((turn.start, turn.end)) + random.normal(0, 0.1, 2)
+                wrong = random.random() < 0.05
+                speaker = speakers[random.integers(len(speakers))] if wrong else turn.speaker
+                if random.random() > 0.05 and 0 <= start < end:
+                    times = f"{start:.3f} {end - start:.3f}"
+                    lines.append(f"SPEAKER {path.stem} 1 {times} <NA> <NA> {speaker} <NA> <NA>\n")
+            (copy / path.name).write_text("".join(lines))
+        command = [sys.executable, "-m", "meetscribe", "evaluate", "-o", str(out)]
+        command += ["--ref", str(folder / "rttm_only_words"), "--hyp", str(copy)]
+        command += ["--uem", str(folder / "uem")]
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        wall = time.perf_counter() - began
+    print("\n".join(done.stdout.splitlines()[-3:]))
+    print(f"wall {wall:.1f} s, table and reports included")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -119,7 +154,11 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=8)
     parser.add_argument("--characters", action="store_true", help="Chinese characters as tokens")
     parser.add_argument("--metric", action="append", choices=list(METRICS))
+    parser.add_argument("--ami", type=Path, help="folder with rttm_only_words/ and uem/")
     options = parser.parse_args()
+    if options.ami:
+        score_ami(options.ami)
+        return
     ours, theirs = make_meeting(options.hours, options.speakers, characters=options.characters)
     for side, segments in (("reference", ours), ("hypothesis", theirs)):
         tokens = sum(len(segment.tokens) for segment in segments)
