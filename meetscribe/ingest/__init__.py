@@ -3,12 +3,14 @@
     probe(paths) -> Recording              headers, layout guessed (probe, layout)
     blocks(recording) -> samples_cn        all channels, block by block (decode)
     plan_mono, open_mono -> MonoAudio      one signal on disk, read in any order (mono)
+    open_channels -> ChannelAudio          all channels, the same way (channels)
 
 Axes: C channel, N sample, T frame, F bin.
 """
 
 from __future__ import annotations
 
+from meetscribe.ingest.channels import ChannelAudio, open_channels
 from meetscribe.ingest.decode import blocks
 from meetscribe.ingest.layout import guess_layout
 from meetscribe.ingest.mono import MonoAudio, MonoPlan, open_mono, plan_mono
@@ -16,12 +18,14 @@ from meetscribe.ingest.probe import AUDIO_SUFFIXES, content_hash, find_audio, pr
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "ChannelAudio",
     "MonoAudio",
     "MonoPlan",
     "blocks",
     "content_hash",
     "find_audio",
     "guess_layout",
+    "open_channels",
     "open_mono",
     "plan_mono",
     "probe",

@@ -9,22 +9,18 @@ Axes: C channel, N sample.
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from meetscribe.errors import AudioError, OutputError
 from meetscribe.ingest.decode import Decoder, nothing_decoded
 from meetscribe.ingest.excerpts import SILENT_DB, ChannelStats, measure
 from meetscribe.ingest.layout import SAME_CORRELATION
+from meetscribe.ingest.scratch import ScratchFile
 from meetscribe.ingest.source import Samples
 from meetscribe.types import SAMPLE_RATE_HZ, Layout, Progress, Recording, no_progress
 
@@ -141,9 +137,8 @@ class MonoAudio:
     notes : what a reader of the transcript should know
     """
 
-    def __init__(self, file: IO[bytes], measured: _Measured) -> None:
+    def __init__(self, file: ScratchFile, measured: _Measured) -> None:
         self._file = file
-        self._lock = threading.Lock()
         self._gain = np.float32(measured.gain)
         self.num_samples = measured.num_samples
         self.peak = measured.peak
@@ -191,10 +186,7 @@ class MonoAudio:
         low, high = max(0, first), min(self.num_samples, last)
         if low < high:
             inside_n = samples_n[low - first : high - first]
-            with self._lock:
-                # read, not mapped: mapped pages would count as memory of this process
-                self._file.seek(low * _BYTES)
-                _read_into(self._file, inside_n.data.cast("B"))
+            self._file.read_into(inside_n, low * _BYTES)
             if self._gain != 1:
                 inside_n *= self._gain
             np.clip(inside_n, -1, 1, out=inside_n)
@@ -249,14 +241,9 @@ def open_mono(
         If the scratch file cannot be written, for instance because the disk is full.
     """
     plan = plan_mono(recording) if plan is None else plan
-    folder = Path(tempfile.gettempdir()) if scratch_dir is None else scratch_dir
+    file = ScratchFile(scratch_dir, mb_per_hour=230)
     try:
-        # unbuffered: a full disk is seen here and not when the file is closed
-        file = tempfile.TemporaryFile(prefix="meetscribe-", dir=folder, buffering=0)  # noqa: SIM115
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    try:
-        measured = _decode_to(file, folder, recording, plan, progress)
+        measured = _decode_to(file, recording, plan, progress)
     except BaseException:
         file.close()
         raise
@@ -264,7 +251,7 @@ def open_mono(
 
 
 def _decode_to(
-    file: IO[bytes], folder: Path, recording: Recording, plan: MonoPlan, progress: Progress
+    file: ScratchFile, recording: Recording, plan: MonoPlan, progress: Progress
 ) -> _Measured:
     weights_c = np.asarray(plan.weights, np.float32)
     meter = _Meter()
@@ -273,10 +260,7 @@ def _decode_to(
         for block_cn in decoder.blocks(_BLOCK_S):
             mono_n = block_cn[0] if plan.weights == (1.0,) else weights_c @ block_cn
             mono_n = np.ascontiguousarray(mono_n, np.float32)
-            try:
-                _write(file.write, mono_n.data.cast("B"))
-            except OSError as error:
-                raise _cannot_write(folder, error) from error
+            file.append(mono_n)
             meter.add(mono_n)
             progress(STAGE, decoder.share_done)
         if not meter.num_samples:
@@ -333,30 +317,3 @@ class _Meter:
         """
         loud = float(np.quantile(np.concatenate(self._peaks), _LOUD_QUANTILE, method="lower"))
         return 1.0 if loud <= _OVERSHOOT else 1.0 / loud
-
-
-def _write(write: Callable[[memoryview], int], data: memoryview) -> None:
-    while data:
-        data = data[write(data) :]
-
-
-def _read_into(file: IO[bytes], data: memoryview) -> None:
-    while data:
-        part = file.read(len(data))
-        if not part:
-            raise AudioError("the scratch file ended early", hint="free space and run it again")
-        data[: len(part)] = part
-        data = data[len(part) :]
-
-
-def _cannot_write(folder: Path, error: OSError) -> OutputError:
-    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-    if error.errno in full:
-        return OutputError(
-            f"{folder}: disk full while decoding, about 230 MB needed per hour of recording",
-            hint="free some space, or name another folder in the environment variable TMPDIR",
-        )
-    return OutputError(
-        f"{os.fspath(folder)}: no scratch file can be written there: {error.strerror or error}",
-        hint="name another folder in the environment variable TMPDIR",
-    )
