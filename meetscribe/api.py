@@ -24,7 +24,7 @@ def transcribe(
     *,
     as_channels: bool = False,
     channels: str | None = None,
-    pipeline: str | Path = "mono",
+    pipeline: str | Path = "auto",
     model: str | Path | None = None,
     diarizer: str | None = None,
     language: str | None = None,

@@ -22,6 +22,7 @@ STAGES = {
     "models": "fetching models",
     "read": "reading audio",
     "activity": "who speaks when",
+    "separate": "separating speakers",
     "recognize": "what was said",
     "score": "scoring",
 }

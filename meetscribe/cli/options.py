@@ -95,7 +95,7 @@ def pipeline_options(command: F) -> F:
         (
             click.option(
                 "--pipeline",
-                default="mono",
+                default="auto",
                 show_default=True,
                 metavar="NAME",
                 help="Name or YAML file; see: meetscribe pipelines list.",

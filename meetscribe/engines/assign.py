@@ -82,15 +82,36 @@ def assign(
     are in order of time; utterances of different speakers may overlap.
     """
     options = settings or AssignSettings()
-    heard = sorted(
-        (_Heard(word, "unclear" in region.flags) for region in regions for word in region.words),
-        key=lambda one: (one.word.start, one.word.end),
-    )
+    heard = _in_time(regions)
     speakers = activity.speakers or (NOBODY,)
     labels = _likeliest_speakers([one.word for one in heard], activity, speakers, options)
     runs = _runs(heard, labels, options)
     utterances = [_utterance(run, labels, heard, activity, options) for run in runs]
     return tuple(sorted(utterances, key=lambda made: (made.start, made.end, made.speaker)))
+
+
+def assign_stream(
+    regions: Sequence[RecognizedRegion],
+    speaker: str,
+    activity: Activity,
+    settings: AssignSettings | None = None,
+) -> tuple[Utterance, ...]:
+    """Group the words of a stream that holds one speaker into his utterances.
+
+    ``activity`` has everybody's turns: they tell which utterances others talk over.
+    """
+    options = settings or AssignSettings()
+    heard = _in_time(regions)
+    labels = [speaker] * len(heard)
+    runs = _runs(heard, labels, options)
+    return tuple(_utterance(run, labels, heard, activity, options) for run in runs)
+
+
+def _in_time(regions: Sequence[RecognizedRegion]) -> list[_Heard]:
+    return sorted(
+        (_Heard(word, "unclear" in region.flags) for region in regions for word in region.words),
+        key=lambda one: (one.word.start, one.word.end),
+    )
 
 
 def _likeliest_speakers(

@@ -1,9 +1,11 @@
 """The cascade: who speaks when, then what was said, then who said it.
 
-    MonoAudio -> Activity -> regions -> words -> Utterances
+    one signal    MonoAudio -> Activity -> regions -> words -> Utterances
+    an array      MonoAudio -> Activity -> a stream for each speaker -> words -> Utterances
 
-For now every layout goes through one signal (``ingest.plan_mono`` says which), and the transcript
-says so.
+On an array every speaker is recognised on a signal of his own (guided source separation), so that
+words spoken over each other are all written. Other layouts go through one signal
+(``ingest.plan_mono`` says which), and the transcript says so.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines import stages
-from meetscribe.engines.assign import assign
+from meetscribe.engines.assign import assign, assign_stream
 from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.separated import recognise_streams
 from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings, parse_channels
 from meetscribe.errors import ConfigError
 from meetscribe.models import describe_model, fetch, resolve_whisper
 from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
+from meetscribe.spatial.separate import SeparationSettings
 from meetscribe.types import (
     Activity,
     AudioReader,
@@ -32,6 +36,7 @@ from meetscribe.types import (
     Recording,
     Store,
     Transcript,
+    Utterance,
 )
 
 if TYPE_CHECKING:
@@ -91,12 +96,21 @@ class CascadeEngine:
         with timer("read"):
             audio = ingest.open_mono(recording, plan, progress=_stage(progress, "read"))
         inputs = config_hash(recording.content_hash, repr(plan))
+        notes = list(audio.notes)
         with audio:
             with timer("activity"):
                 activity = self._activity(audio, inputs, store, progress)
             with timer("recognize"):
-                language, regions = self._words(audio, activity, inputs, store, progress)
-        utterances = assign(regions, activity)
+                if channels := self._array_channels(recording, activity):
+                    reason = f"speakers separated with {len(channels)} channels"
+                    language, streams = self._stream_words(
+                        recording, channels, audio, activity, store=store, progress=progress
+                    )
+                    utterances = _of_streams(streams, activity)
+                else:
+                    reason = plan.reason
+                    language, regions = self._words(audio, activity, inputs, store, progress)
+                    utterances = assign(regions, activity)
         return Transcript(
             session_id=recording.session_id,
             utterances=utterances,
@@ -112,7 +126,7 @@ class CascadeEngine:
                 "cpu_s": timer.cpu_seconds,
                 "peak_memory_mb": timer.peak_mb,
             },
-            warnings=(*_layout_warnings(recording, plan.reason), *audio.notes, *activity.notes),
+            warnings=(*_layout_warnings(recording, reason), *notes, *activity.notes),
         )
 
     def _plan(self, recording: Recording) -> ingest.MonoPlan:
@@ -213,6 +227,75 @@ class CascadeEngine:
         language, regions = stages.words_from_json(made)
         return language, convert_script(regions, language, settings.script)
 
+    def _array_channels(self, recording: Recording, activity: Activity) -> tuple[int, ...]:
+        """Give the channels to separate speakers with, none where there is nothing to separate."""
+        if recording.layout is not Layout.ARRAY or self.settings.separation is None:
+            return ()
+        wanted = self.settings.channels
+        listed = wanted != "auto" and wanted not in set(Layout)
+        channels = parse_channels(wanted) if listed else ingest.usable_channels(recording)
+        return channels if activity.turns and len(channels) > 1 else ()
+
+    def _stream_words(
+        self,
+        recording: Recording,
+        channels: tuple[int, ...],
+        audio: AudioReader,
+        activity: Activity,
+        *,
+        store: Store,
+        progress: Progress,
+    ) -> tuple[str, dict[str, list[RecognizedRegion]]]:
+        """Recognise every speaker on a stream of his own."""
+        settings = self.settings
+
+        def make() -> dict[str, Any]:
+            recognizer = self._load_recognizer()
+            language = settings.language
+            if language == "auto":
+                language, _ = recognizer.detect_language(
+                    audio, speech_regions(activity, audio.duration)
+                )
+            if not language:
+                return {"language": "", "streams": {}}
+            heard = recognise_streams(
+                recording,
+                channels,
+                activity,
+                recognizer,
+                language=language,
+                separation=settings.separation or SeparationSettings(),
+                device=self.device,
+                threads=self.threads,
+                progress=progress,
+            )
+            return {
+                "language": language,
+                "streams": {
+                    speaker: stages.words_to_json(language, regions)
+                    for speaker, regions in heard.items()
+                },
+            }
+
+        key = config_hash(
+            settings.recognizer,
+            settings.language,
+            settings.separation,
+            describe_model(settings.recognizer.model),
+            stages.activity_to_json(activity),
+        )
+        inputs = config_hash(recording.content_hash, channels)
+        made = store.get_or_make("streams", inputs, key, make)
+        language = made["language"]
+        heard = {
+            speaker: stages.words_from_json(regions)[1]
+            for speaker, regions in made["streams"].items()
+        }
+        return language, {
+            speaker: convert_script(regions, language, settings.script)
+            for speaker, regions in heard.items()
+        }
+
     def _load_diarizer(self) -> Diarizer | PyannoteDiarizer:
         if self._diarizer is None:
             from meetscribe.activity import Diarizer, PyannoteDiarizer
@@ -242,6 +325,13 @@ class CascadeEngine:
                 threads=self.threads,
             )
         return self._recognizer
+
+
+def _of_streams(
+    streams: Mapping[str, list[RecognizedRegion]], activity: Activity
+) -> tuple[Utterance, ...]:
+    made = (assign_stream(regions, speaker, activity) for speaker, regions in streams.items())
+    return tuple(utterance for utterances in made for utterance in utterances)
 
 
 class _Timer:

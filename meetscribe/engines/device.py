@@ -1,4 +1,4 @@
-"""Whether a device that was asked for is there."""
+"""What a device is called, and whether it is there."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def check_present(device: str) -> None:
             f"device '{device}': torch {torch.__version__} finds no such device here",
             hint="use --device auto or cpu; `meetscribe doctor` says what this machine has",
         )
+
+
+def torch_device(device: str) -> str:
+    """Give the name that torch knows: ``auto`` is CUDA where there is one; loads torch."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.config import Settings
 from meetscribe.recognize.settings import RecognizerSettings
+from meetscribe.spatial.separate import SeparationSettings
 from meetscribe.types import Layout
 
 OWN_DIARIZER = "meetscribe"
@@ -21,6 +22,8 @@ class CascadeSettings(Settings):
 
     ``diarizer`` is ``meetscribe`` or the hub name of a pyannote.audio pipeline. ``channels``
     overrides what the channels are taken for: ``auto``, a layout, or a list such as ``0,2-3``.
+    ``separation`` says how speakers are told apart with all channels of an array; without it one
+    signal is recognised for all.
     """
 
     diarizer: str = OWN_DIARIZER
@@ -31,6 +34,7 @@ class CascadeSettings(Settings):
     min_speakers: int | None = Field(None, ge=1)
     max_speakers: int | None = Field(None, ge=1)
     activity: DiarizationSettings = DiarizationSettings()
+    separation: SeparationSettings | None = None
     recognizer: RecognizerSettings = RecognizerSettings()
 
     @field_validator("language")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from meetscribe.ingest.channels import ChannelAudio, open_channels
 from meetscribe.ingest.decode import blocks
 from meetscribe.ingest.layout import guess_layout
-from meetscribe.ingest.mono import MonoAudio, MonoPlan, open_mono, plan_mono
+from meetscribe.ingest.mono import MonoAudio, MonoPlan, open_mono, plan_mono, usable_channels
 from meetscribe.ingest.probe import AUDIO_SUFFIXES, content_hash, find_audio, probe
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "open_mono",
     "plan_mono",
     "probe",
+    "usable_channels",
 ]

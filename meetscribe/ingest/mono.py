@@ -88,6 +88,23 @@ def _single(channel: int, reason: str) -> MonoPlan:
     return MonoPlan((channel,), (1.0,), reason)
 
 
+def usable_channels(recording: Recording) -> tuple[int, ...]:
+    """Give the channels that carry sound and are not clipped; all that carry sound if none is.
+
+    Raises
+    ------
+    AudioError
+        If a file cannot be read.
+    """
+    if recording.num_channels == 1:
+        return (0,)
+    stats = measure(recording)
+    usable_c = stats.alive_c & (stats.clipped_share_c < _CLIPPED_SHARE)
+    if not usable_c.any():
+        usable_c = stats.alive_c
+    return tuple(int(channel) for channel in np.flatnonzero(usable_c))
+
+
 def _plan_mix(stats: ChannelStats, alive: tuple[int, ...], left_out: str) -> MonoPlan:
     correlation_cc = stats.correlation_cc[np.ix_(alive, alive)]
     if float(np.abs(correlation_cc).min()) >= SAME_CORRELATION:

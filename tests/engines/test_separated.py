@@ -1,0 +1,71 @@
+"""The array path from end to end, on the sample meeting: eight channels, people over each other."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from meetscribe import formats, ingest, transcribe
+from meetscribe.evaluate import normalise, words
+from meetscribe.evaluate.words import TokenSegment
+from meetscribe.types import Transcript
+from tests.conftest import SAMPLE
+
+SECONDS = 32.0
+COMPLETE_S = 24.0
+"""Whoever began before has finished when the clip ends."""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the first half minute, with one channel dead and one a flipped copy."""
+    path = tmp_path_factory.mktemp("array") / "clip.flac"
+    samples_nc, rate = soundfile.read(SAMPLE, stop=int(SECONDS * 16_000), dtype="float32")
+    samples_nc[:, 2] = 0.0
+    samples_nc[:, 5] = -samples_nc[:, 4]
+    soundfile.write(path, samples_nc, rate, subtype="PCM_16")
+    return path
+
+
+def word_errors(made: Transcript) -> int:
+    reference = formats.parse_file(SAMPLE.with_name("meeting.seglst.json"))
+    english = normalise.get("chime8")
+
+    def segments(transcript: Transcript) -> list[TokenSegment]:
+        return [
+            TokenSegment(part.speaker, part.start, part.end, tuple(english(part.text).split()))
+            for part in transcript.utterances
+            if part.start < COMPLETE_S
+        ]
+
+    return words.cp(segments(reference), segments(made)).errors.errors
+
+
+@pytest.mark.weights
+def test_speakers_of_an_array_are_separated_and_overlapped_words_appear(clip: Path) -> None:
+    made = transcribe(clip)
+    assert any("separated with 7 channels" in line for line in made.warnings)
+    together = [
+        (one, two)
+        for one, two in itertools.combinations(made.utterances, 2)
+        if one.speaker != two.speaker and one.start < two.end and two.start < one.end
+    ]
+    assert together
+    assert all(
+        "overlap" in part.flags for pair in together for part in pair if part.end - part.start > 1
+    )
+    assert word_errors(made) < word_errors(transcribe(clip, pipeline="mono"))
+
+
+def test_dead_channels_are_not_used(clip: Path) -> None:
+    recording = ingest.probe([clip])
+    assert ingest.usable_channels(recording) == (0, 1, 3, 4, 5, 6, 7)
+
+
+def test_all_channels_are_used_where_all_are_silent(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((16_000, 3)), 16_000)
+    assert ingest.usable_channels(ingest.probe([tmp_path / "a.wav"])) == ()
