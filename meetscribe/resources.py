@@ -9,6 +9,8 @@ from pathlib import Path
 from meetscribe.errors import NameNotFoundError
 
 _PACKAGE = Path(__file__).resolve().parent
+_KINDS = {"configs/evaluate": "scoring protocol", "configs/train": "settings"}
+"""What a file of a kind is called, where the folder does not say it."""
 
 
 def roots() -> list[Path]:
@@ -51,6 +53,6 @@ def find(kind: str, name: str) -> Path:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     raise NameNotFoundError(
-        f"no {Path(kind).name.rstrip('s')} named '{name}'",
+        f"no {_KINDS.get(kind, Path(kind).name.rstrip('s'))} named '{name}'",
         hint=f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(known)}",
     )

@@ -7,21 +7,31 @@ made, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from meetscribe.errors import AudioError, ConfigError, MeetscribeError, OutputError
+from meetscribe.errors import (
+    AudioError,
+    ConfigError,
+    DependencyError,
+    FormatError,
+    MeetscribeError,
+    OutputError,
+    WeightsError,
+)
 from meetscribe.evaluate import report, sessions
 from meetscribe.evaluate.corpora.manifest import Corpus, CorpusSession
 from meetscribe.evaluate.score import score
 from meetscribe.evaluate.scores import Scores
-from meetscribe.evaluate.sessions import Pair
+from meetscribe.evaluate.sessions import Pair, Session
 from meetscribe.evaluate.settings import EvaluateSettings
 from meetscribe.files import write_atomic
 from meetscribe.pipeline.runner import Outputs, Runner
 
 _FORMATS = ("json", "rttm")
+_OF_ALL = (OutputError, WeightsError, DependencyError)
+"""Another run's folder, a full disk, a model or library that is missing: so for every session."""
 
 
 class Watcher(Protocol):
@@ -104,6 +114,10 @@ def run_and_score(
         If the corpus has no such part.
     OutputError
         If the folder holds a run with other options, or cannot be written.
+    WeightsError, DependencyError
+        If a model or library is missing.
+    AudioError
+        If every session fails: a table of 100 % would say nothing, and replace one that does.
     """
     chosen = selection.of(corpus)
     condition = selection.condition or corpus.only_condition(chosen)
@@ -120,12 +134,17 @@ def run_and_score(
         try:
             files = [corpus.path(part) for part in session.audio.get(condition, ())]
             _transcribe(runners[channels], files, session.session_id, outputs, watch)
-        except OutputError:
-            raise  # another run's folder, or a full disk: it would be so for every session
+        except _OF_ALL:
+            raise
         except MeetscribeError as error:
             failed[session.session_id] = error.message
             watch.error(f"{session.session_id}: {error.message}", error.hint)
         watch.finish()
+    if len(failed) == len(chosen):
+        raise AudioError(
+            f"none of {len(chosen)} sessions of {corpus.name} was transcribed: nothing to score",
+            hint=f"see the errors above; {folder} was left as it was",
+        )
     pairs = _pairs(corpus, chosen, transcripts, failed, partial=settings.partial)
     scores = score(
         pairs,
@@ -171,12 +190,33 @@ def _pairs(
     for session in chosen:
         name = session.session_id
         parts = [corpus.path(part) for part in (session.rttm, session.seglst) if part]
-        references |= sessions.read(*parts)
+        references[name] = _reference(corpus, name, sessions.read(*parts))
         if session.uem:
             uem |= sessions.read_uem(corpus.path(session.uem))
         if name not in failed:
             hypotheses |= sessions.read(transcripts / f"{name}.json")
     return sessions.pair(references, hypotheses, uem=uem, partial=partial)
+
+
+def _reference(corpus: Corpus, name: str, found: Mapping[str, Session]) -> Session:
+    """Give the one session that was read; a file in which nobody speaks cannot say of which it is.
+
+    Raises
+    ------
+    FormatError
+        If the manifest names files of another session, or none.
+    """
+    named = {
+        session_id if one.turns or one.utterances else name: one
+        for session_id, one in found.items()
+    }
+    if list(named) != [name]:
+        raise FormatError(
+            f"corpus {corpus.name}: the reference of '{name}' is of "
+            f"{', '.join(map(repr, named)) or 'nothing'}",
+            hint="prepare the corpus again",
+        )
+    return replace(named[name], session_id=name)
 
 
 def _protocol(
@@ -189,10 +229,13 @@ def _protocol(
     """Say what was run, as metrics.md of every serious table does."""
     partition = selection.partition or corpus.default_partition
     whole = len(corpus.select(condition=None, split=selection.split, partition=partition))
-    spec = next(iter(runners)).spec.cascade
+    runner = next(iter(runners))
+    spec = runner.spec.cascade
     return {
         "corpus": " ".join(filter(None, (corpus.name, partition, selection.split))),
         "sessions": f"{len(chosen)}/{whole}",
+        "pipeline": runner.name,
+        "model": spec.recognizer.model,
         "channels": condition,
         "scoring unit": "whole session",
         "segmentation": "automatic",

@@ -35,6 +35,9 @@ _COMMANDS = {
     "doctor": "Say what this machine has, what is missing and how fast it is.",
 }
 
+_RESUMING = {"transcribe", "evaluate", "simulate"}
+"""Commands that go on where they were stopped."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports the one that is called."""
@@ -108,8 +111,8 @@ def _run(args: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         # click turns Ctrl-C into Abort
-        kept = "transcribe" in args and "--no-cache" not in args
-        next_step = "finished stages are kept, the same command goes on from there" if kept else ""
+        kept = _RESUMING.intersection(args) and "--no-cache" not in args
+        next_step = "what is finished is kept, the same command goes on from there" if kept else ""
         _tell("interrupted", next_step, as_json=as_json)
         return EXIT_INTERRUPTED
     except (BrokenPipeError, SystemExit):

@@ -41,6 +41,32 @@ _SCORING = (
     "partial",
 )
 
+_OF_CORPUS = (
+    "condition",
+    "split",
+    "partition",
+    "sessions",
+    "pipeline",
+    "channels",
+    "model",
+    "diarizer",
+    "language",
+    "script",
+    "speakers",
+    "min_speakers",
+    "max_speakers",
+)
+_SAID_BY_SCORING = (
+    "sessions",
+    "scored",
+    "collar",
+    "overlap",
+    "tcp",
+    "normaliser",
+    "aggregation",
+    "failed",
+)
+
 
 @click.command(epilog=_EXAMPLES)
 @click.option(
@@ -157,17 +183,18 @@ def _check_usage(context: click.Context, options: dict[str, Any]) -> None:
             raise click.UsageError("--corpus has its own references; leave out --ref and --hyp")
         if not options["output"]:
             raise click.UsageError("--corpus needs -o DIR, for transcripts and results")
+        if options["uem"]:
+            raise click.UsageError("--corpus has its own UEM; leave out --uem")
+        if options["state"]:
+            raise click.UsageError("--state is of --hyp; what --corpus runs is known")
         return
     if not (options["ref"] and options["hyp"]):
         raise click.UsageError("give --ref and --hyp, or --corpus")
     given = click.core.ParameterSource.DEFAULT
-    idle = ("condition", "split", "partition", "sessions", "pipeline", "model", "language")
-    for name in (*idle, "speakers", "diarizer", "channels"):
+    for name in _OF_CORPUS:
         if context.get_parameter_source(name) != given:
-            raise click.UsageError(
-                f"--{name.replace('_', '-').removesuffix('s') if name == 'sessions' else name} "
-                "belongs to --corpus; --hyp is scored as it is"
-            )
+            option = "session" if name == "sessions" else name.replace("_", "-")
+            raise click.UsageError(f"--{option} belongs to --corpus; --hyp is scored as it is")
 
 
 def _settings(options: dict[str, Any]) -> EvaluateSettings:
@@ -185,6 +212,8 @@ def _stated(lines: tuple[str, ...]) -> dict[str, str]:
         key, equals, value = line.partition("=")
         if not (equals and key.strip() and value.strip()):
             raise click.UsageError(f"--state {line}: expected KEY=VALUE")
+        if key.strip() in _SAID_BY_SCORING:
+            raise click.UsageError(f"--state {line}: the protocol line says what was done")
         said[key.strip()] = value.strip()
     return said
 
@@ -194,23 +223,27 @@ def _score_files(options: dict[str, Any], settings: EvaluateSettings, shown: Rep
     from meetscribe.evaluate.report import write
     from meetscribe.evaluate.score import score
 
+    stated = _stated(options["state"])
     folder: Path | None = options["output"]
     if folder:
         _refuse_existing(folder, force=options["force"])
-    references, hypotheses = sessions.read(options["ref"]), sessions.read(options["hyp"])
+    references, hypotheses = (
+        sessions.read(options["ref"], references=True),
+        sessions.read(options["hyp"]),
+    )
     uem = sessions.read_uem(options["uem"]) if options["uem"] else None
     pairs = sessions.pair(references, hypotheses, uem=uem, partial=settings.partial)
     notes = sessions.left_out(references, hypotheses, partial=settings.partial)
     shown.start(f"scoring {len(pairs)} session{'s' if len(pairs) > 1 else ''}")
     name = options["name"] or options["hyp"].resolve().name
-    stated = {
+    protocol = {
         "sessions": str(len(pairs)),
         **dict.fromkeys(("channels", "segmentation", "speaker count"), _NOT_STATED),
-        **_stated(options["state"]),
         "reference": options["ref"].name or str(options["ref"]),
+        **stated,
         "scored": options["uem"].name if options["uem"] else "whole sessions (no UEM)",
     }
-    scores = score(pairs, settings, name=name, protocol=stated, progress=shown.progress)
+    scores = score(pairs, settings, name=name, protocol=protocol, progress=shown.progress)
     scores = replace(scores, notes=(*notes, *scores.notes))
     if folder:
         shown.finish()
@@ -252,14 +285,16 @@ def _corpus(name: str, output: Path, shown: Reporter) -> Corpus:
     shown.start(f"preparing {folder}")
     made = prepare_folder(folder, output / "corpus", progress=shown.progress)
     shown.finish()
-    for problem in made.problems:
-        shown.note(f"note: {problem}")
+    for line in (*made.notes, *made.problems):
+        shown.note(f"note: {line}")
     return made
 
 
 def _refuse_existing(folder: Path, *, force: bool) -> None:
-    there = folder / "results.json"
-    if there.exists() and not force:
+    from meetscribe.evaluate.report import FILES
+
+    there = next((folder / name for name in FILES if (folder / name).exists()), None)
+    if there and not force:
         raise OutputError(
             f"{there} is there already", hint="replace it with --force, or choose another -o"
         )

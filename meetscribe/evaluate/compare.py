@@ -7,6 +7,7 @@ another collar or reference, is said first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ _ON_PURPOSE = ("channels", "condition", "pipeline", "model", "engine", "language
 _OUTCOMES = ("sessions", "failed")
 """Entries that say what came of the run, not how it was scored."""
 
+_COUNT = re.compile(r" \(\d+ sessions?\)")
 _NAMED = 3
 _SAME = 1e-6
 
@@ -247,8 +249,15 @@ def _protocol_warnings(a: Scores, b: Scores) -> list[str]:
 def _differing(a: Scores, b: Scores) -> list[str]:
     keys = dict.fromkeys((*a.protocol, *b.protocol))
     return [
-        key for key in keys if key not in _OUTCOMES and a.protocol.get(key) != b.protocol.get(key)
+        key
+        for key in keys
+        if key not in _OUTCOMES and _way(a.protocol.get(key)) != _way(b.protocol.get(key))
     ]
+
+
+def _way(said: str | None) -> str | None:
+    """Leave out to how many sessions it was applied."""
+    return said and _COUNT.sub("", said)
 
 
 def _values(a: Scores, b: Scores, key: str) -> str:

@@ -175,18 +175,22 @@ def _windows(
     reference: Annotation, hypothesis: Annotation, regions: Timeline
 ) -> list[tuple[Annotation, Annotation, Timeline]]:
     """Cut a session into windows: both sides, limited to the scored regions, and the regions."""
-    from pyannote.core import Annotation, Timeline
+    from pyannote.core import Annotation, Segment, Timeline
 
-    uems: dict[int, Timeline] = {}
-    for segment in regions:
-        for window, piece in _pieces(segment):
-            uems.setdefault(window, Timeline()).add(piece)
     sides: tuple[dict[int, Annotation], dict[int, Annotation]] = ({}, {})
     for side, annotation in zip(sides, (reference, hypothesis), strict=True):
         for segment, track, label in annotation.itertracks(yield_label=True):
             for window, piece in _pieces(segment):
                 side.setdefault(window, Annotation())[piece, track] = label
     ours, theirs = sides
+    # a UEM may say "all" with an end that no recording has: only where somebody speaks is looked at
+    spoken = ours.keys() | theirs.keys()
+    end = (max(spoken, default=-1) + 1) * _WINDOW_S
+    uems: dict[int, Timeline] = {}
+    for segment in regions:
+        for window, piece in _pieces(segment & Segment(0.0, end)):
+            if window in spoken:
+                uems.setdefault(window, Timeline()).add(piece)
     return [
         (
             ours.get(window, Annotation()).crop(uems[window]),

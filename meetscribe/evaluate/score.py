@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from meetscribe.errors import ConfigError, DependencyError, FormatError
 from meetscribe.evaluate import normalise, words
@@ -22,6 +22,7 @@ from meetscribe.evaluate.words import CpErrors, TokenSegment
 from meetscribe.types import Progress, Utterance, no_progress
 
 _OF_TURNS = ("der", "jer")
+_NOTHING_LEFT = "collar, overlap and UEM leave nothing of the reference for DER to score"
 _TIMED = ("tcp", "tcorc")
 _PREFIX = {"wer": "", "cp": "cp", "tcp": "tcp", "orc": "ORC-", "tcorc": "tcORC-"}
 _RATE = {"word": "WER", "char": "CER", "mixed": "MER"}
@@ -108,7 +109,8 @@ def _protocol(
             lines["tcp"] = f"{settings.tcp_collar:g} s"
         several = len(used) > 1
         lines["normaliser"] = "; ".join(
-            f"{how} ({count} sessions)" if several else how for how, count in used.items()
+            f"{how} ({count} session{'s' if count > 1 else ''})" if several else how
+            for how, count in used.items()
         )
     return lines
 
@@ -119,6 +121,7 @@ def _score_session(
     reference, hypothesis = pair.reference, pair.hypothesis or _nothing(pair.session_id)
     normaliser, unit = _how(pair, settings)
     diarization = jaccard = None
+    nothing = False
     spans: tuple[ErrorSpan, ...] = ()
     ours, theirs, scored = reference.turns, hypothesis.turns, pair.scored
     timed = reference.has_turns and hypothesis.has_turns
@@ -128,6 +131,7 @@ def _score_session(
             ours, theirs, scored=scored, collar=collar, score_overlap=overlap
         )
         spans = error_spans(ours, theirs, scored=scored, collar=collar, score_overlap=overlap)
+        nothing = bool(ours) and not diarization.total_s
     if "jer" in wanted and timed:
         jaccard = jaccard_errors(ours, theirs, scored=scored)
     errors, assignment, notes = _score_words(pair, hypothesis, (normaliser, unit), settings, wanted)
@@ -143,7 +147,7 @@ def _score_session(
         assignment=assignment,
         conditions={"speakers": str(count), "tokens": unit},
         spans=spans,
-        notes=(*pair.notes, *notes),
+        notes=(*pair.notes, *notes, *[_NOTHING_LEFT] * nothing),
         failed=failed or ("" if pair.hypothesis else "no hypothesis"),
     )
     return made, f"{normaliser.version} by {unit}"
@@ -167,7 +171,7 @@ def _score_words(
     ours = _segments(pair.reference.utterances, normaliser, unit)
     theirs = _segments(hypothesis.utterances, normaliser, unit)
     errors: dict[str, WordErrors] = {}
-    notes: list[str] = []
+    notes = list(_odd_tokens(pair, hypothesis, ours, theirs, how))
     assignment: Mapping[str, str | None] = {}
     for metric in metrics:
         if metric in _TIMED and (untimed := _untimed(pair.reference, hypothesis)):
@@ -182,6 +186,25 @@ def _score_words(
             found = found.errors
         errors[_PREFIX[metric] + _RATE[unit]] = found
     return errors, assignment, notes
+
+
+def _odd_tokens(
+    pair: Pair,
+    hypothesis: Session,
+    ours: Sequence[TokenSegment],
+    theirs: Sequence[TokenSegment],
+    how: tuple[Normaliser, TokenUnit],
+) -> Iterator[str]:
+    """Say where tokens are not what a reader of the rates would think."""
+    normaliser, unit = how
+    sides = (("reference", pair.reference, ours), ("hypothesis", hypothesis, theirs))
+    for name, session, segments in sides:
+        if any(part.text.strip() for part in session.utterances) and not any(
+            segment.tokens for segment in segments
+        ):
+            yield f"{normaliser.name} leaves no word of the {name}"
+    if unit == "word" and normalise.is_chinese(part.text for part in pair.reference.utterances):
+        yield "Chinese by words: a token is all that stands between two spaces; --unit char?"
 
 
 def _word_metric(
@@ -206,7 +229,10 @@ def _word_metric(
 
 def _how(pair: Pair, settings: EvaluateSettings) -> tuple[Normaliser, TokenUnit]:
     """Choose normaliser and unit by the reference: a session is of one language or the other."""
-    texts = [utterance.text for utterance in pair.reference.utterances]
+    sides = (pair.reference, pair.hypothesis or pair.reference)
+    said = [[utterance.text for utterance in side.utterances] for side in sides]
+    # an empty reference has no language: then what was heard is counted in the units of its own
+    texts = next((own for own in said if any(text.strip() for text in own)), [])
     chinese: TokenUnit = "char" if normalise.is_chinese(texts) else "word"
     unit = chinese if settings.unit == "auto" else settings.unit
     made = normalise.choose(
@@ -231,7 +257,7 @@ def _segments(
 
 def _untimed(*sessions: Session) -> str:
     for session in sessions:
-        if not session.has_times:
+        if session.utterances and not session.has_times:
             return f"{session.source or session.session_id} has words without times"
     return ""
 

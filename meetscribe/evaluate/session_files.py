@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,12 @@ _ROLES = {"ref", "hyp", "reference", "hypothesis", "transcript"}
 _HEAD_CHARS = 1000
 _TIMES = ("start_time", "end_time")
 
+_LONGEST_S = 1e6
+"""No meeting lasts eleven days: such times are of a clock, or milliseconds."""
+
+_ROUNDING_S = 0.002
+"""Formats with columns have milliseconds."""
+
 
 @dataclass(frozen=True)
 class FilePart:
@@ -49,6 +56,7 @@ class FilePart:
     duration : seconds of the recording, None where the format does not say it
     words_status : what SegLST's ``words_status`` says of the words, "" if they are as good as any
     has_times : False for SegLST without times; then there are no turns, and all times are 0
+    by_meetscribe : a transcript whose provenance says that meetscribe made it
     """
 
     kind: str
@@ -60,6 +68,7 @@ class FilePart:
     language: str = ""
     words_status: str = ""
     has_times: bool = True
+    by_meetscribe: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,6 +80,8 @@ class FilePart:
 def search(path: Path) -> list[Path]:
     """Give a file itself, or all files in a folder and the folders in it, hidden ones left out.
 
+    Links are followed, circles are not; a link to nothing is given too, so that reading names it.
+
     Raises
     ------
     FormatError
@@ -80,11 +91,16 @@ def search(path: Path) -> list[Path]:
         raise FormatError(f"{path}: no such file or folder", hint="check the path")
     if not path.is_dir():
         return [path]
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(path).parts)
-    )
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(place)
+        # the walk goes on below what is left in the list
+        folders[:] = [name for name in folders if not name.startswith(".") and real not in seen]
+        if real not in seen:
+            found += [Path(place, name) for name in names if not name.startswith(".")]
+        seen.add(real)
+    return sorted(file for file in found if file.is_file() or file.is_symlink())
 
 
 def read_parts(path: Path) -> list[FilePart]:
@@ -121,6 +137,34 @@ def read_parts(path: Path) -> list[FilePart]:
             hint=f"readable are {suffixes}",
         )
     return list(_with_notes(_named(parts), others))
+
+
+def made_by_meetscribe(parts: Iterable[FilePart]) -> list[FilePart]:
+    """Give those parts of one session that meetscribe made: transcripts, and what repeats them.
+
+    They lie beside the recording after `meetscribe transcribe`, and are no references.
+    """
+    parts = list(parts)
+    own = [part for part in parts if part.by_meetscribe]
+    return [part for part in parts if any(part is one or _repeats(part, one) for one in own)]
+
+
+def _repeats(part: FilePart, transcript: FilePart) -> bool:
+    if part.kind != "rttm":
+        return _said(part) == _said(transcript)
+    return len(part.turns) == len(transcript.turns) and all(
+        ours.speaker == theirs.speaker
+        and abs(ours.start - theirs.start) <= _ROUNDING_S
+        and abs(ours.end - theirs.end) <= _ROUNDING_S
+        for ours, theirs in zip(part.turns, transcript.turns, strict=True)
+    )
+
+
+def _said(part: FilePart) -> dict[str, list[str]]:
+    words: dict[str, list[str]] = {}
+    for utterance in part.utterances:
+        words.setdefault(utterance.speaker, []).extend(utterance.text.split())
+    return {speaker: own for speaker, own in words.items() if own}
 
 
 def _kind(file: Path) -> str | None:
@@ -166,6 +210,13 @@ def _part(file: Path, kind: str, transcript: Transcript, *, has_times: bool) -> 
         turns = [Turn(w.start, w.end, part.speaker) for part in named for w in part.words]
     elif not turns:
         turns = [Turn(part.start, part.end, part.speaker) for part in named]
+    last = max([*(part.end for part in named), *(turn.end for turn in turns)], default=0.0)
+    if last > _LONGEST_S:
+        raise FormatError(
+            f"{file}: session '{transcript.session_id}' ends at {last:g} s, expected less than "
+            f"{_LONGEST_S:g} s",
+            hint="times are seconds from the beginning of the recording",
+        )
     labels = [part.speaker for part in transcript.utterances or transcript.turns]
     unknown = sum(clean(label) in {"", "<NA>"} for label in labels)
     notes = [f"{unknown} segments of {file.name} name no speaker; they are taken for one speaker"]
@@ -178,6 +229,7 @@ def _part(file: Path, kind: str, transcript: Transcript, *, has_times: bool) -> 
         duration=(transcript.duration or None) if kind in {"json", "textgrid"} else None,
         language=transcript.language,
         has_times=has_times,
+        by_meetscribe=kind == "json" and bool(transcript.provenance),
         notes=tuple(notes if unknown else ()),
     )
 

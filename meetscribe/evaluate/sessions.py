@@ -8,11 +8,16 @@ silence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meetscribe.errors import FormatError
-from meetscribe.evaluate.session_files import FilePart, read_parts, search
+from meetscribe.evaluate.session_files import (
+    FilePart,
+    made_by_meetscribe,
+    read_parts,
+    search,
+)
 from meetscribe.formats import uem as uem_format
 from meetscribe.formats.reading import read_text
 from meetscribe.types import Turn, Utterance
@@ -78,13 +83,18 @@ class Pair:
     notes: tuple[str, ...] = ()
 
 
-def read(*paths: Path | str) -> dict[str, Session]:
+def read(*paths: Path | str, references: bool = False) -> dict[str, Session]:
     """Read the sessions of files, or of all files in a folder and the folders in it.
 
     Formats are SegLST, STM, CTM, RTTM, TextGrid and the JSON of meetscribe, told by the suffix. In
     a folder other files are left out. A file that does not name its session is of the session
     of its neighbour of the same name, or named after itself (after its folder where it is called
     ``ref``, ``hyp`` and the like).
+
+    Parameters
+    ----------
+    references : what meetscribe itself made is left out of a session that has something else: a
+        transcript beside the recording is no reference
 
     Returns
     -------
@@ -98,7 +108,8 @@ def read(*paths: Path | str) -> dict[str, Session]:
         have the same session; if there is nothing to read.
     """
     found: dict[str, dict[str, FilePart]] = {}
-    for part in (part for path in paths for part in read_parts(Path(path))):
+    parts = [part for path in paths for part in read_parts(Path(path))]
+    for part in _foreign(parts) if references else parts:
         kinds = found.setdefault(part.session_id, {})
         other = kinds.setdefault(part.kind, part)
         if other is not part:
@@ -107,6 +118,29 @@ def read(*paths: Path | str) -> dict[str, Session]:
                 hint="keep one of the two, or name the file or folder that is meant",
             )
     return {session: _session(session, found[session]) for session in sorted(found)}
+
+
+def _foreign(parts: Iterable[FilePart]) -> Iterable[FilePart]:
+    """Leave out what meetscribe made, session by session, where there is something else."""
+    sessions: dict[str, list[FilePart]] = {}
+    for part in parts:
+        sessions.setdefault(part.session_id, []).append(part)
+    for there in sessions.values():
+        own = made_by_meetscribe(there)
+        kept = [part for part in there if not any(part is one for one in own)]
+        names = ", ".join(sorted({part.path.name for part in own}))
+        if own and kept:
+            first, *others = kept
+            note = f"{names} left out: meetscribe made it, and there is {first.path.name}"
+            yield replace(first, notes=(*first.notes, note))
+            yield from others
+        elif own:
+            first, *others = there
+            note = f"meetscribe made {names}: no reference unless somebody corrected it"
+            yield replace(first, notes=(*first.notes, note))
+            yield from others
+        else:
+            yield from there
 
 
 def _session(session_id: str, kinds: Mapping[str, FilePart]) -> Session:
@@ -247,13 +281,16 @@ def _pair(reference: Session, hypothesis: Session | None, regions: Regions, *, g
             )
         if not (hypothesis.turns or hypothesis.utterances):
             notes.append("the hypothesis is empty")
+        if reference.source and reference.source == hypothesis.source:
+            notes.append(f"reference and hypothesis are the same: {reference.source}")
     if not (reference.turns or reference.utterances):
         notes.append("the reference is empty: what the hypothesis has is counted, but has no rate")
     if given:
         for name, side in (("reference", reference), ("hypothesis", hypothesis)):
             if beyond := _beyond(side.turns if side else (), regions):
                 notes.append(
-                    f"turns of the {name} that reach beyond the UEM, and are cut: {beyond}"
+                    f"turns of the {name} that reach beyond the UEM, and are cut: {beyond} "
+                    "(words are scored wherever they are)"
                 )
     else:
         notes.append("no UEM: scored from 0 to the end of the recording, or of the last turn")

@@ -26,9 +26,9 @@ class EvaluateSettings(Settings):
     ``normaliser`` auto is chime8 for text without Chinese and zh for text with it.
     """
 
-    collar: float = Field(default=0.0, ge=0)
+    collar: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     score_overlap: bool = True
-    tcp_collar: float = Field(default=5.0, ge=0)
+    tcp_collar: float = Field(default=5.0, ge=0, allow_inf_nan=False)
     normaliser: str = "auto"
     fillers: Literal["keep", "drop"] = "keep"
     numerals: Literal["keep", "unify"] = "keep"

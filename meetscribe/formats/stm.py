@@ -55,7 +55,7 @@ def parse_sessions(text: str, *, path: str = "") -> list[Transcript]:
         With path and line, if a line has too few fields or its times make no sense.
     """
     lines = [_line(line, place(path, number)) for number, line in numbered_lines(text)]
-    lines = [line for line in lines if line.text.lower() not in _NOT_SCORED]
+    lines = [line for line in lines if _is_scored(line)]
     said = [line for line in lines if line.text]
     labelled = bool(said) and all(_LABEL.match(line.text) for line in said)
     sessions: dict[str, list[Utterance]] = {}
@@ -67,6 +67,12 @@ def parse_sessions(text: str, *, path: str = "") -> list[Transcript]:
         Transcript(session, tuple(own), duration=max(utterance.end for utterance in own))
         for session, own in sessions.items()
     ]
+
+
+def _is_scored(line: _Line) -> bool:
+    """Tell speech from the gaps that TED-LIUM and NIST files state as lines, labelled or not."""
+    words = _LABEL.sub("", line.text, count=1).strip().lower()
+    return words not in _NOT_SCORED and line.speaker.lower() not in _NOT_SCORED
 
 
 def _line(line: str, where: str) -> _Line:

@@ -198,3 +198,11 @@ def test_error_is_one_line_and_a_hint_on_the_command_line(tmp_path: Path) -> Non
         f"error: {tmp_path}: a folder without results.json",
         "hint: `meetscribe evaluate ... -o DIR` writes one",
     ]
+
+
+def test_how_many_sessions_were_normalised_so_is_no_difference() -> None:
+    ours, theirs = (
+        replace(run, protocol={**run.protocol, "normaliser": f"chime8/1 by word{count}; zh/1"})
+        for run, count in ((mono(), " (3 sessions)"), (array(), " (1 session)"))
+    )
+    assert not compare(ours, theirs).warnings

@@ -83,6 +83,7 @@ def test_ami_is_prepared_transcribed_and_scored(ami: Path) -> None:
     assert found["total"]["diarization"]["rate"] < 0.8
     assert found["protocol"]["reference"] == "only_words-1.6.2"
     assert found["protocol"]["channels"] == "sdm"
+    assert (found["protocol"]["pipeline"], found["protocol"]["model"]) == ("mono", "whisper-base")
     rows = list(csv.DictReader(io.StringIO((ami / "sdm" / "results.csv").read_text("utf-8-sig"))))
     assert [row["session_id"] for row in rows] == ["ES2004a", "IS1009a", "total"]
     for name in ("report.md", "report.html"):
@@ -118,8 +119,39 @@ def test_a_broken_recording_is_scored_as_lost_and_the_others_go_on(ami: Path) ->
     assert found["protocol"]["failed"] == "1/2 (as deletions)"
 
 
+def test_a_missing_model_ends_the_run_and_keeps_the_results_before(ami: Path) -> None:
+    kept = ami / "modelless" / "results.json"
+    kept.parent.mkdir()
+    kept.write_text("earlier")
+    said = evaluate(ami, "sdm", "modelless", "--model", "nobody/nothing", "--offline", code=(4,))
+    assert said.count("error: ") == 1
+    assert kept.read_text() == "earlier"
+
+
+def test_where_every_recording_fails_nothing_is_scored(ami: Path) -> None:
+    moved = ami / "amicorpus"
+    moved.rename(ami / "elsewhere")
+    try:
+        said = evaluate(ami, "sdm", "moved", code=(3,))
+    finally:
+        (ami / "elsewhere").rename(moved)
+    assert "none of 2 sessions" in said
+    assert not (ami / "moved" / "results.json").exists()
+
+
+def test_a_reference_of_another_session_is_refused(ami: Path) -> None:
+    manifest = ami / "corpora" / "ami" / "corpus.json"
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace("rttm/IS1009a.rttm", "rttm/ES2004a.rttm"), encoding="utf-8")
+    try:
+        said = evaluate(ami, "sdm", "odd", "--pipeline", "mono", code=(3,))
+    finally:
+        manifest.write_text(text, encoding="utf-8")
+    assert "reference of 'IS1009a'" in said
+
+
 def test_two_runs_are_compared(ami: Path) -> None:
-    evaluate(ami, "sdm", "sdm")
+    evaluate(ami, "sdm", "sdm", "--pipeline", "mono")
     evaluate(ami, "mdm", "mdm")
     done = run_meetscribe("compare", "sdm", "mdm", cwd=ami)
     assert done.returncode == 0, done.stderr
@@ -137,3 +169,14 @@ def test_alimeeting_is_prepared_transcribed_and_scored(speech: np.ndarray, tmp_p
         assert found["total"]["words"]["cpCER"]["length"] == 11
         assert found["total"]["diarization"]["total_s"] == pytest.approx(4.25)
         assert "by char" in found["protocol"]["normaliser"]
+
+
+def test_a_session_in_which_nobody_speaks_keeps_its_name(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    for name in ("week.1", "week.2"):
+        builders.write_audio(mine / f"{name}.wav", 1.0)
+        (mine / f"{name}.rttm").write_text("")
+    run("evaluate", "--corpus", mine, "-o", "out", cwd=tmp_path)
+    found = results(tmp_path / "out")
+    assert [part["session_id"] for part in found["sessions"]] == ["week.1", "week.2"]
+    assert found["total"]["failed"] == 0

@@ -161,7 +161,55 @@ def test_languages_are_scored_by_their_own_rules(tmp_path: Path) -> None:
     words_of = {part["session_id"]: part["words"] for part in found["sessions"]}
     assert set(words_of["a"]) == {"cpWER"}
     assert (words_of["b"]["cpCER"]["errors"], words_of["b"]["cpCER"]["length"]) == (1, 7)
-    assert "by word (1 sessions)" in found["protocol"]["normaliser"]
+    assert "by word (1 session)" in found["protocol"]["normaliser"]
+
+
+def test_the_reference_may_be_stated(sides: tuple[Path, Path]) -> None:
+    args = ("--ref", sides[0], "--hyp", sides[1], "--metrics", "cp")
+    assert scored(*args)["protocol"]["reference"] == "ref.stm"
+    found = scored(*args, "--state", "reference=only_words-1.6.2")
+    assert found["protocol"]["reference"] == "only_words-1.6.2"
+
+
+@needs_meeteval
+def test_an_empty_rttm_is_all_lost_in_tcp_too(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "empty.rttm").write_text("")
+    empty = tmp_path / "empty.rttm"
+    found = scored("--ref", sides[0], "--hyp", empty, "--metrics", "cp,tcp")["total"]["words"]
+    assert found["tcpWER"] == found["cpWER"]
+    assert found["tcpWER"]["deletions"] == found["tcpWER"]["length"] > 0
+
+
+def test_nobodys_report_is_replaced(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "report.md").write_text("mine")
+    args = ("--ref", sides[0], "--hyp", sides[1], "--metrics", "cp", "-o", tmp_path)
+    done = evaluate(*args)
+    assert isinstance(done.exception, MeetscribeError)
+    assert "report.md" in done.exception.message
+    assert (tmp_path / "report.md").read_text() == "mine"
+    assert evaluate(*args, "--force").exit_code == 0
+
+
+def test_rates_that_say_little_are_noted(tmp_path: Path) -> None:
+    def noted(ref: str, hyp: str, *more: str) -> str:
+        for name, text in (("ref.stm", ref), ("hyp.stm", hyp)):
+            (tmp_path / name).write_text(f"a 1 anna 0.00 2.00 {text}\n", "utf-8")
+        args = ("--ref", tmp_path / "ref.stm", "--hyp", tmp_path / "hyp.stm", *more)
+        return str([part["notes"] for part in scored(*args)["sessions"]])
+
+    der, cp = ("--metrics", "der"), ("--metrics", "cp")
+    assert "leave nothing" in noted("hello", "hello", *der, "--collar", "5")
+    assert "leave nothing" not in noted("hello", "hello", *der)
+    assert "no word of the reference" in noted("hm [noise]", "hello", *cp)
+    assert "no word of the hypothesis" in noted("hello", "...", *cp)
+    assert "Chinese by words" in noted("我们开始吧", "我们", *cp, "--unit", "word")
+
+
+def test_without_reference_the_hypothesis_says_the_language(tmp_path: Path) -> None:
+    (tmp_path / "a.seglst.json").write_text("[]")
+    (tmp_path / "hyp.stm").write_text("a 1 S1 0.00 2.00 我们开始吧\n", "utf-8")
+    args = ("--ref", tmp_path / "a.seglst.json", "--hyp", tmp_path / "hyp.stm", "--metrics", "cp")
+    assert scored(*args)["total"]["words"]["cpCER"]["insertions"] == 5
 
 
 @pytest.mark.parametrize(
@@ -172,6 +220,12 @@ def test_languages_are_scored_by_their_own_rules(tmp_path: Path) -> None:
         (["--corpus", "x"], "-o DIR"),
         (["--corpus", "x", "--ref", "{ref}", "-o", "out"], "--ref and --hyp"),
         (["--ref", "{ref}", "--hyp", "{hyp}", "--condition", "sdm"], "--corpus"),
+        (["--ref", "{ref}", "--hyp", "{hyp}", "--min-speakers", "2"], "--min-speakers belongs"),
+        (["--ref", "{ref}", "--hyp", "{hyp}", "--session", "a"], "--session belongs"),
+        (["--ref", "{ref}", "--hyp", "{hyp}", "--state", "collar=0.25"], "--state collar"),
+        (["--ref", "{ref}", "--hyp", "{hyp}", "--tcp-collar", "inf"], "tcp_collar"),
+        (["--corpus", "x", "-o", "out", "--uem", "all.uem"], "--uem"),
+        (["--corpus", "x", "-o", "out", "--state", "channels=sdm"], "--state"),
         (["--ref", "{ref}", "--hyp", "{hyp}", "--metrics", "cp,bleu"], "unknown 'bleu'"),
         (["--ref", "{ref}", "--hyp", "{hyp}", "--normaliser", "chime9"], "chime8"),
         (["--ref", "{ref}", "--hyp", "{hyp}", "--protocol", "strickt"], "strict"),

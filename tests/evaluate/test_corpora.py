@@ -25,6 +25,7 @@ from meetscribe.evaluate.corpora import (
 from meetscribe.evaluate.corpora import manifest as manifest_module
 from meetscribe.evaluate.corpora.lists import CorpusLists, read_lists
 from meetscribe.formats import rttm
+from meetscribe.types import Transcript, Turn, Utterance
 from tests.evaluate import builders
 from tests.evaluate.builders import by_id, regions, segments, turns
 
@@ -285,6 +286,49 @@ def test_folder_output_inside_is_not_read_again(tmp_path: Path) -> None:
     (tmp_path / "a.rttm").write_text(RTTM)
     first = prepare_folder(tmp_path, tmp_path / "corpus", name="mine")
     assert prepare_folder(tmp_path, tmp_path / "corpus", name="mine") == first
+
+
+@pytest.mark.parametrize("results", ["", "results/transcripts"])
+def test_folder_does_not_take_what_meetscribe_heard_for_a_reference(
+    results: str, tmp_path: Path
+) -> None:
+    """After `transcribe a.wav`, or `evaluate --corpus . -o results`, run a second time."""
+    builders.write_audio(tmp_path / "a.wav", 3.0)
+    (tmp_path / "a.stm").write_text(STM)
+    first = prepare_folder(tmp_path, tmp_path / "results" / "corpus", name="mine")
+    heard = Transcript(
+        "a",
+        (Utterance("Speaker 1", 0.0, 2.0, "hollow there"),),
+        turns=(Turn(0.0, 2.0, "Speaker 1"),),
+        duration=3.0,
+        provenance={"meetscribe": "0.1"},
+    )
+    for kind in ("json", "rttm"):
+        path = tmp_path / results / f"a.{kind}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(formats.render(heard, kind))
+    for output in (tmp_path / "results" / "corpus", tmp_path / "other"):
+        again = prepare_folder(tmp_path, output, name="mine")
+        assert again.sessions[0].audio == first.sessions[0].audio
+        assert not again.problems
+        assert [row[3] for row in segments(again, "a")] == ["hello there"]
+        assert turns(again, "a") == turns(first, "a")
+        assert any("a.json" in note and "left out" in note for note in again.notes)
+
+
+def test_folder_with_nothing_but_what_meetscribe_heard_says_so(tmp_path: Path) -> None:
+    builders.write_audio(tmp_path / "a.wav", 3.0)
+    said = (Utterance("Speaker 1", 0.0, 2.0, "hello"),)
+    heard = Transcript("a", said, duration=3.0, provenance={"meetscribe": "0.1"})
+    (tmp_path / "a.json").write_text(formats.render(heard, "json"))
+    (note,) = prepare_folder(tmp_path, tmp_path / "out").notes
+    assert "no reference unless somebody corrected it" in note
+
+
+def test_folder_words_marked_manual_are_scored(tmp_path: Path) -> None:
+    builders.write_audio(tmp_path / "a.wav", 3.0)
+    (tmp_path / "a.seglst.json").write_text(seglst(words_status="manual"))
+    assert prepare_folder(tmp_path, tmp_path / "out").sessions[0].seglst
 
 
 def test_folder_of_the_real_clips(data: Path, tmp_path: Path) -> None:

@@ -478,3 +478,12 @@ def test_a_long_meeting_takes_seconds(data: Path) -> None:
     jaccard_errors(reference.turns, late, scored=scored)
     error_spans(reference.turns, late, scored=scored)
     assert time.perf_counter() - begun < 10
+
+
+def test_a_uem_without_end_costs_nothing() -> None:
+    endless = ((0.0, 4e9),)
+    hypothesis = (Turn(0, 5, "x"), Turn(70, 71, "y"))
+    began = time.monotonic()
+    errors = diarization_errors(REFERENCE, hypothesis, scored=endless)
+    assert time.monotonic() - began < 10
+    assert errors == diarization_errors(REFERENCE, hypothesis, scored=((0.0, 100.0),))

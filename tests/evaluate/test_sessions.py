@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,69 @@ def test_one_session_in_two_files_of_a_format_is_refused(tmp_path: Path) -> None
     assert raised.value.message == f"{second}: session 'standup' is also in {first}"
 
 
+HEARD = replace(TRANSCRIPT, provenance={"meetscribe": "0.1"})
+"""What meetscribe made, as it lies beside the recording."""
+
+
+@pytest.mark.parametrize("other", ["stm", "TextGrid", "seglst.json", "rttm"])
+def test_what_meetscribe_made_is_no_reference_beside_another(tmp_path: Path, other: str) -> None:
+    for suffix in {"json", "rttm", "stm"} - {other}:
+        write(tmp_path / f"standup.{suffix}", HEARD)
+    said = Utterance("S1", 0.0, 1.5, "good evening")
+    manual = Transcript("standup", (said,), turns=(Turn(0.0, 1.5, "S1"),), duration=10.0)
+    write(tmp_path / f"standup.{other}", manual)
+    found = read(tmp_path, references=True)["standup"]
+    assert [(turn.start, turn.end) for turn in found.turns] == [(0.0, 1.5)]
+    assert spoken(found) == ([] if other == "rttm" else [("S1", "good evening")])
+    assert any("standup.json" in note and "left out" in note for note in found.notes)
+    # on the other side it is what is scored
+    heard = tmp_path / "heard"
+    write(heard / "standup.json", HEARD)
+    write(heard / "standup.rttm", HEARD)
+    assert spoken(read(heard)["standup"]) == [("S1", "good morning"), ("S2", "hello there")]
+
+
+def test_a_transcript_of_meetscribe_alone_is_a_reference_with_a_note(tmp_path: Path) -> None:
+    write(tmp_path / "standup.json", HEARD)
+    write(tmp_path / "standup.rttm", HEARD)
+    found = read(tmp_path, references=True)["standup"]
+    assert len(found.utterances) == 2
+    assert any("meetscribe made standup.json" in note for note in found.notes)
+    # one that nobody's program made is as good as any
+    write(tmp_path / "standup.json", TRANSCRIPT)
+    assert not any("made" in note for note in read(tmp_path, references=True)["standup"].notes)
+
+
+def test_the_same_files_on_both_sides_are_noted(tmp_path: Path) -> None:
+    path = write(tmp_path / "standup.stm")
+    (found,) = pair(read(path), read(path))
+    assert any("are the same" in note and str(path) in note for note in found.notes)
+
+
+@pytest.mark.parametrize("suffix", ["rttm", "seglst.json"])
+def test_times_of_a_clock_are_refused(tmp_path: Path, suffix: str) -> None:
+    late = Utterance("S1", 1.7e9, 1.7e9 + 2, "good morning")
+    path = write(
+        tmp_path / f"a.{suffix}", Transcript("a", (late,), turns=(Turn(1.7e9, 1.8e9, "S1"),))
+    )
+    with pytest.raises(FormatError, match=r"session 'a' ends at") as raised:
+        read(path)
+    assert str(path) in raised.value.message
+    assert "seconds" in raised.value.hint
+
+
+def test_linked_folders_are_searched_and_broken_links_named(tmp_path: Path) -> None:
+    write(tmp_path / "disk" / "standup.stm")
+    refs = tmp_path / "refs"
+    refs.mkdir()
+    (refs / "linked").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (refs / "circle").symlink_to(refs, target_is_directory=True)
+    assert list(read(refs)) == ["standup"]
+    (refs / "gone.stm").symlink_to(tmp_path / "nothing.stm")
+    with pytest.raises(FormatError, match=r"gone\.stm"):
+        read(refs)
+
+
 def test_a_folder_without_transcripts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing here")
     with pytest.raises(FormatError, match="no transcript and no turns in this folder"):
@@ -412,7 +476,8 @@ def test_turns_beyond_the_uem_are_counted() -> None:
     uem = {"a": [(0.0, 4.0), (4.0, 9.0)], "z": [(0.0, 1.0)]}
     found = pair(sides("a", end=10.0), sides("a", end=9.0), uem=uem)[0]
     assert found.scored == ((0.0, 4.0), (4.0, 9.0))
-    assert found.notes == ("turns of the reference that reach beyond the UEM, and are cut: 1",)
+    (note,) = found.notes
+    assert "reference that reach beyond the UEM, and are cut: 1 (words are" in note
 
 
 def test_a_session_that_the_uem_lacks_is_refused() -> None:

@@ -181,3 +181,18 @@ def test_mistakes_are_named_with_their_place(module: ModuleType, text: str, mess
 def test_several_sessions_can_be_read_apart() -> None:
     text = "a 1 A 0 1 x\nb 1 A 0 1 y\n"
     assert [part.session_id for part in stm.parse_sessions(text)] == ["a", "b"]
+
+
+def test_stm_gaps_are_no_speech() -> None:
+    from meetscribe.formats import stm
+
+    text = (
+        "talk 1 talk 0.0 15.2 <o,f0,unknown> welcome to this\n"
+        "talk 1 inter_segment_gap 15.2 17.6 <o,,unknown> ignore_time_segment_in_scoring\n"
+        "talk 1 talk 17.6 20.0 <o,f0,unknown> talk\n"
+    )
+    (made,) = stm.parse_sessions(text)
+    assert [(part.speaker, part.text) for part in made.utterances] == [
+        ("talk", "welcome to this"),
+        ("talk", "talk"),
+    ]

@@ -122,8 +122,10 @@ def open_annotations(path: Path) -> Iterator[Annotations]:
         try:
             contents = _contents(path, stack)
         except _DAMAGED as error:
+            # tarfile tells on further lines what it tried
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise FormatError(
-                f"{path}: not a readable zip or tar archive: {error}",
+                f"{path}: not a readable zip or tar archive: {reason.rstrip(':')}",
                 hint="download it again; expected is ami_public_manual_1.6.2.zip, or its folder",
             ) from error
         yield _annotations(contents, path)

@@ -2,7 +2,8 @@
 
 ``meeting1.wav`` with ``meeting1.rttm``, ``.seglst.json``, ``.stm``, ``.TextGrid``, ``.ctm`` or
 ``.json``, in one folder or in several; or a folder a session with ``audio.*`` and ``ref.*``. A
-``.uem`` of that name says which parts are scored.
+``.uem`` of that name says which parts are scored. What meetscribe made of the recording lies
+beside it, or in results among the recordings, and is no reference.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from meetscribe.errors import AudioError, ConfigError, FormatError
-from meetscribe.evaluate.corpora.manifest import Corpus
+from meetscribe.evaluate.corpora.manifest import FILE_NAME, SCHEMA, Corpus
 from meetscribe.evaluate.corpora.references import (
     Findings,
     Prepared,
@@ -22,6 +23,7 @@ from meetscribe.evaluate.corpora.references import (
     prepared,
     publish,
 )
+from meetscribe.evaluate.session_files import made_by_meetscribe, read_parts
 from meetscribe.formats import FORMATS, parse_file, uem
 from meetscribe.formats.json_reading import load_json
 from meetscribe.formats.reading import read_text
@@ -121,9 +123,11 @@ def prepare_folder(
 
 def _find(folder: Path, output: Path) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
-    inside = output.resolve()
-    for path in files_below(folder):
-        if inside in path.resolve().parents:
+    paths = list(files_below(folder))
+    made = {path.parent.resolve() for path in paths if path.name == FILE_NAME and _is_ours(path)}
+    made.add(output.resolve())
+    for path in paths:
+        if not made.isdisjoint(path.resolve().parents):
             continue
         stem, kind = _kind(path)
         own = stem.lower() in ((_AUDIO,) if kind == _AUDIO else _REFERENCE_STEMS)
@@ -140,6 +144,14 @@ def _find(folder: Path, output: Path) -> dict[str, _Found]:
     }
 
 
+def _is_ours(manifest: Path) -> bool:
+    """Tell that this is the manifest of a prepared corpus, whose references are copies."""
+    try:
+        return SCHEMA.partition("/")[0] in read_text(manifest)
+    except FormatError:
+        return False
+
+
 def _kind(path: Path) -> tuple[str, str]:
     """Give the name of a file without its ending, and what it is, "" for what is not ours."""
     lower = path.name.lower()
@@ -151,7 +163,9 @@ def _kind(path: Path) -> tuple[str, str]:
 
 
 def _session(name: str, files: _Found, language: str, findings: Findings) -> tuple[Prepared, str]:
-    references = {kind: _one(paths) for kind, paths in files.references.items()}
+    references = {
+        kind: _one(paths) for kind, paths in _foreign(name, files.references, findings).items()
+    }
     if not files.audio:
         raise AudioError(f"{next(iter(references.values()))}: a reference without its recording")
     audio = _one(files.audio)
@@ -175,6 +189,30 @@ def _session(name: str, files: _Found, language: str, findings: Findings) -> tup
         scored=_scored(references),
     )
     return made, kind
+
+
+def _foreign(
+    name: str, references: Mapping[str, list[Path]], findings: Findings
+) -> Mapping[str, list[Path]]:
+    """Leave out what meetscribe made, if there is anything else."""
+    if "json" not in references:
+        return references
+    there = [path for kind, paths in references.items() if kind != _UEM for path in paths]
+    parts = [replace(part, session_id=name) for path in there for part in read_parts(path)]
+    made = {part.path for part in made_by_meetscribe(parts)}
+    if not made:
+        return references
+    names = ", ".join(sorted({path.name for path in made}))
+    if made.issuperset(there):
+        findings.notes.append(
+            f"{name}: meetscribe made {names}: no reference unless somebody corrected it"
+        )
+        return references
+    findings.notes.append(f"{name}: {names} left out: meetscribe made it, and there is another")
+    kept = {
+        kind: [path for path in paths if path not in made] for kind, paths in references.items()
+    }
+    return {kind: paths for kind, paths in kept.items() if paths}
 
 
 def _one(paths: Sequence[Path]) -> Path:
@@ -221,7 +259,7 @@ def _words_status(path: Path) -> str:
     if not isinstance(content, list):
         return ""
     marks = (item.get("words_status", "") for item in content if isinstance(item, dict))
-    return next((str(mark) for mark in marks if mark), "")
+    return next((str(mark) for mark in marks if mark not in {"", "manual", None}), "")
 
 
 def _scored(references: Mapping[str, Path]) -> list[tuple[float, float]]:
