@@ -1,6 +1,6 @@
-"""The diarizer: who speaks when on one channel, overlap kept, the number of speakers found.
+"""The diarizer: who speaks when, overlap kept, the number of speakers found.
 
-windows -> tracks -> units -> voiceprints -> clusters -> turns
+windows -> tracks -> units -> voiceprints (and, on an array, places) -> clusters -> turns
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +21,15 @@ from meetscribe.activity.segmentation import FRAME_STEP_S, SegmentationNetwork, 
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.activity.tracks import Track, stitch
 from meetscribe.activity.units import Unit, find_units
-from meetscribe.activity.voiceprint import Voiceprinter
+from meetscribe.activity.voiceprint import VOICEPRINT_SIZE, Voiceprinter
 from meetscribe.errors import ConfigError
+from meetscribe.spatial.signature import signatures
 from meetscribe.types import Activity, AudioReader, Progress, no_progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from meetscribe.spatial.streams import ChannelReader
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ class Diarizer:
         self,
         audio: AudioReader,
         *,
+        channels: ChannelReader | None = None,
         num_speakers: int | None = None,
         min_speakers: int | None = None,
         max_speakers: int | None = None,
@@ -96,6 +101,8 @@ class Diarizer:
         Parameters
         ----------
         audio : mono, 16 kHz; read in pieces of at most 10 s
+        channels : the channels of an array, if there is one: voices are told apart by where they
+            come from too
         num_speakers : exactly so many; a note says so where the speech cannot be cut that often
         min_speakers, max_speakers : bounds of the count that is found
 
@@ -129,7 +136,33 @@ class Diarizer:
                 "activity", _SEGMENTATION_SHARE + (1 - _SEGMENTATION_SHARE) * done
             ),
         )
-        return resolve(windows, tracks, units, prints_ud, audio.duration, settings, bounds)
+        if channels is not None and settings.place_weight > 0:
+            prints_ud = _with_places(prints_ud, units, channels, settings.place_weight)
+            settings = settings.model_copy(update={"same_voice": settings.same_voice_and_place})
+        found = resolve(windows, tracks, units, prints_ud, audio.duration, settings, bounds)
+        return replace(found, voiceprints=_voices_of(found))
+
+
+def _with_places(
+    prints_ud: NDArray[np.float32],
+    units: Sequence[Unit],
+    channels: ChannelReader,
+    weight: float,
+) -> NDArray[np.float32]:
+    """Append where each unit comes from, so that cosines are weighted means of the two."""
+    spans = [(unit.start * FRAME_STEP_S, unit.end * FRAME_STEP_S) for unit in units]
+    places_ud = signatures(channels, spans)
+    both = (np.sqrt(1 - weight) * prints_ud, np.sqrt(weight) * places_ud)
+    return np.concatenate(both, axis=1).astype(np.float32)
+
+
+def _voices_of(activity: Activity) -> dict[str, tuple[float, ...]]:
+    """Give the voice part of the prints, unit length: a voice is the same in another room."""
+    voices = {}
+    for label, print_ in activity.voiceprints.items():
+        voice = _unit_length(np.array(print_[:VOICEPRINT_SIZE], dtype=np.float32)[None])[0]
+        voices[label] = tuple(voice.tolist())
+    return voices
 
 
 def cut_units(

@@ -24,6 +24,10 @@ class DiarizationSettings(Settings):
     """Shorter pieces follow the track they belong to."""
     same_voice: float = Field(0.275, ge=-1.0, le=1.0)
     """Mean cosine of voiceprints above which two groups are the same person."""
+    place_weight: float = Field(0.3, ge=0.0, lt=1.0)
+    """What the place of a voice counts beside its sound, where an array hears it; 0 is nothing."""
+    same_voice_and_place: float = Field(0.25, ge=-1.0, le=1.0)
+    """As ``same_voice``, for the two together."""
     switch_cost: float = Field(0.3, ge=0.0)
     """Cosine that a change of speaker inside one stretch of speech must gain."""
     shortest_speaker_s: float = Field(0.5, ge=0.0)
