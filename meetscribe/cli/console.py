@@ -24,6 +24,7 @@ STAGES = {
     "activity": "who speaks when",
     "separate": "separating speakers",
     "recognize": "what was said",
+    "overlap": "what was said underneath",
     "score": "scoring",
 }
 """Stage names as engines report them, and what a person reads."""

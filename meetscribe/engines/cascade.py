@@ -10,10 +10,8 @@ words spoken over each other are all written. Other layouts go through one signa
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +20,10 @@ from meetscribe.config import config_hash
 from meetscribe.engines import stages
 from meetscribe.engines.assign import assign, assign_stream
 from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.second_voice import find_gaps, with_second_voices
 from meetscribe.engines.separated import recognise_streams
 from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings, parse_channels
+from meetscribe.engines.timer import Timer
 from meetscribe.errors import ConfigError
 from meetscribe.models import describe_model, fetch, resolve_whisper
 from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
@@ -87,7 +87,7 @@ class CascadeEngine:
         ConfigError
             If the device that was asked for is not there.
         """
-        timer = _Timer()
+        timer = Timer()
         check_present(self.device)
         progress("models", 0.0)
         with timer("models"):
@@ -97,20 +97,33 @@ class CascadeEngine:
             audio = ingest.open_mono(recording, plan, progress=_stage(progress, "read"))
         inputs = config_hash(recording.content_hash, repr(plan))
         notes = list(audio.notes)
-        with audio:
+        used = self._array_channels(recording)
+        with audio, self._open_channels(recording, used, progress) as channels:
             with timer("activity"):
-                activity = self._activity(audio, inputs, store, progress)
+                activity = self._activity(audio, channels, inputs, store, progress)
             with timer("recognize"):
-                if channels := self._array_channels(recording, activity):
-                    reason = f"speakers separated with {len(channels)} channels"
+                if channels is not None:
+                    reason = f"speakers separated with {len(used)} channels"
+                    inputs = config_hash(inputs, used)
                     language, streams = self._stream_words(
-                        recording, channels, audio, activity, store=store, progress=progress
+                        audio, channels, activity, inputs, store=store, progress=progress
                     )
                     utterances = _of_streams(streams, activity)
                 else:
                     reason = plan.reason
                     language, regions = self._words(audio, activity, inputs, store, progress)
                     utterances = assign(regions, activity)
+            if channels is None:
+                with timer("overlap"):
+                    utterances = self._second_voices(
+                        utterances,
+                        language,
+                        audio,
+                        activity,
+                        inputs=inputs,
+                        store=store,
+                        progress=progress,
+                    )
         return Transcript(
             session_id=recording.session_id,
             utterances=utterances,
@@ -172,24 +185,36 @@ class CascadeEngine:
             )
 
     def _activity(
-        self, audio: AudioReader, inputs: str, store: Store, progress: Progress
+        self,
+        audio: AudioReader,
+        channels: ingest.ChannelAudio | None,
+        inputs: str,
+        store: Store,
+        progress: Progress,
     ) -> Activity:
         count = self.settings
         limits = (count.speakers, count.min_speakers, count.max_speakers)
+        own = count.diarizer == OWN_DIARIZER
 
         def make() -> dict[str, Any]:
-            activity = self._load_diarizer().diarize(
+            diarizer = self._load_diarizer()
+            report = _stage(progress, "activity")
+            # a pyannote.audio pipeline hears one channel
+            places = {} if channels is None or not own else {"channels": channels}
+            activity = diarizer.diarize(
                 audio,
                 num_speakers=count.speakers,
                 min_speakers=count.min_speakers,
                 max_speakers=count.max_speakers,
-                progress=_stage(progress, "activity"),
+                progress=report,
+                **places,
             )
             return stages.activity_to_json(activity)
 
         progress("activity", 0.0)
         models = [describe_model(name) for name in self._model_names()[:-1]]
-        key = config_hash(self.settings.activity, self.settings.diarizer, limits, models)
+        num = 1 if channels is None or not own else channels.num_channels
+        key = config_hash(count.activity, count.diarizer, limits, models, num)
         made = store.get_or_make("activity", inputs, key, make)
         progress("activity", 1.0)
         return stages.activity_from_json(made)
@@ -227,27 +252,75 @@ class CascadeEngine:
         language, regions = stages.words_from_json(made)
         return language, convert_script(regions, language, settings.script)
 
-    def _array_channels(self, recording: Recording, activity: Activity) -> tuple[int, ...]:
+    def _second_voices(
+        self,
+        utterances: tuple[Utterance, ...],
+        language: str,
+        audio: AudioReader,
+        activity: Activity,
+        *,
+        inputs: str,
+        store: Store,
+        progress: Progress,
+    ) -> tuple[Utterance, ...]:
+        """Add words under somebody else's, where the first hearing left a speaker without."""
+        settings = self.settings
+        gaps = find_gaps(activity.turns, utterances, settings.second_voice)
+        if not gaps or not utterances:
+            return utterances
+        segments = [gap.heard for gap in gaps]
+
+        def make() -> list[dict[str, Any]]:
+            ways = self._load_recognizer().hear_again(
+                audio, segments, language=language, progress=_stage(progress, "overlap")
+            )
+            return [stages.words_to_json(language, heard) for heard in ways]
+
+        progress("overlap", 0.0)
+        key = config_hash(
+            settings.recognizer,
+            language,
+            describe_model(settings.recognizer.model),
+            [(segment.start, segment.end) for segment in segments],
+        )
+        made = store.get_or_make("overlap", inputs, key, make)
+        progress("overlap", 1.0)
+        ways = [
+            convert_script(stages.words_from_json(heard)[1], language, settings.script)
+            for heard in made
+        ]
+        return with_second_voices(utterances, gaps, ways, settings.second_voice)
+
+    def _array_channels(self, recording: Recording) -> tuple[int, ...]:
         """Give the channels to separate speakers with, none where there is nothing to separate."""
         if recording.layout is not Layout.ARRAY or self.settings.separation is None:
             return ()
         wanted = self.settings.channels
         listed = wanted != "auto" and wanted not in set(Layout)
         channels = parse_channels(wanted) if listed else ingest.usable_channels(recording)
-        return channels if activity.turns and len(channels) > 1 else ()
+        return channels if len(channels) > 1 else ()
+
+    def _open_channels(
+        self, recording: Recording, channels: tuple[int, ...], progress: Progress
+    ) -> AbstractContextManager[ingest.ChannelAudio | None]:
+        if not channels:
+            return nullcontext()
+        return ingest.open_channels(recording, channels, progress=_stage(progress, "read"))
 
     def _stream_words(
         self,
-        recording: Recording,
-        channels: tuple[int, ...],
         audio: AudioReader,
+        channels: ingest.ChannelAudio,
         activity: Activity,
+        inputs: str,
         *,
         store: Store,
         progress: Progress,
     ) -> tuple[str, dict[str, list[RecognizedRegion]]]:
         """Recognise every speaker on a stream of his own."""
         settings = self.settings
+        if not activity.turns:
+            return "", {}
 
         def make() -> dict[str, Any]:
             recognizer = self._load_recognizer()
@@ -259,7 +332,6 @@ class CascadeEngine:
             if not language:
                 return {"language": "", "streams": {}}
             heard = recognise_streams(
-                recording,
                 channels,
                 activity,
                 recognizer,
@@ -284,7 +356,6 @@ class CascadeEngine:
             describe_model(settings.recognizer.model),
             stages.activity_to_json(activity),
         )
-        inputs = config_hash(recording.content_hash, channels)
         made = store.get_or_make("streams", inputs, key, make)
         language = made["language"]
         heard = {
@@ -332,35 +403,6 @@ def _of_streams(
 ) -> tuple[Utterance, ...]:
     made = (assign_stream(regions, speaker, activity) for speaker, regions in streams.items())
     return tuple(utterance for utterances in made for utterance in utterances)
-
-
-class _Timer:
-    """What each stage costs: seconds, CPU seconds, and the process's peak memory at its end."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.cpu_seconds: dict[str, float] = {}
-        self.peak_mb: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        began, cpu_began = time.monotonic(), time.process_time()
-        yield
-        self.seconds[stage] = time.monotonic() - began
-        self.cpu_seconds[stage] = round(time.process_time() - cpu_began, 2)
-        peak = _peak_memory_mb()
-        if peak is not None:
-            self.peak_mb[stage] = peak
-
-
-def _peak_memory_mb() -> float | None:
-    """Give the most memory this process has had, None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
 def _stage(progress: Progress, name: str) -> Progress:

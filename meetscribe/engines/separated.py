@@ -10,7 +10,7 @@ from meetscribe.engines.device import torch_device
 from meetscribe.recognize import RecognizedRegion, speech_regions
 from meetscribe.spatial.separate import SeparationSettings
 from meetscribe.spatial.streams import SeparatedStreams
-from meetscribe.types import Activity, Progress, Recording, Segment
+from meetscribe.types import Activity, Progress, Segment
 
 if TYPE_CHECKING:
     from meetscribe.recognize import Recognizer
@@ -20,8 +20,7 @@ _JOIN_S = 1.0
 
 
 def recognise_streams(
-    recording: Recording,
-    channels: tuple[int, ...],
+    channels: ingest.ChannelAudio,
     activity: Activity,
     recognizer: Recognizer,
     *,
@@ -35,9 +34,9 @@ def recognise_streams(
 
     Parameters
     ----------
-    channels : which hear everybody
+    channels : microphones that hear everybody
     activity : turns that guide the separation; overlapping ones are what it is for
-    progress : called with ``read``, ``separate`` and ``recognize``
+    progress : called with ``separate`` and ``recognize``
 
     Returns
     -------
@@ -46,20 +45,14 @@ def recognise_streams(
     """
     heard: dict[str, list[RecognizedRegion]] = {}
     margin_s = separation.margin_s
-    reading = ingest.open_channels(
-        recording, channels, progress=lambda _stage, done: progress("read", done)
-    )
-    with (
-        reading as audio,
-        SeparatedStreams(
-            audio,
-            activity.turns,
-            separation,
-            device=torch_device(device),
-            threads=threads,
-            progress=progress,
-        ) as streams,
-    ):
+    with SeparatedStreams(
+        channels,
+        activity.turns,
+        separation,
+        device=torch_device(device),
+        threads=threads,
+        progress=progress,
+    ) as streams:
         speakers = activity.speakers
         spoken = {
             speaker: sum(turn.duration for turn in activity.turns if turn.speaker == speaker)
@@ -68,20 +61,21 @@ def recognise_streams(
         whole = sum(spoken.values()) or 1.0
         before = 0.0
         for speaker in speakers:
-            share, done_before = spoken[speaker] / whole, before / whole
             turns = tuple(turn for turn in activity.turns if turn.speaker == speaker)
-            regions = _joined(speech_regions(Activity(turns), audio.duration), margin_s)
+            regions = _joined(speech_regions(Activity(turns), channels.duration), margin_s)
             heard[speaker] = recognizer.recognize(
                 streams.stream(speaker),
                 regions,
                 language=language,
-                progress=lambda _stage, done, share=share, base=done_before: progress(  # type: ignore[misc]
-                    "recognize", base + share * done
-                ),
+                progress=_part_of(progress, before / whole, spoken[speaker] / whole),
             )
             before += spoken[speaker]
     progress("recognize", 1.0)
     return heard
+
+
+def _part_of(progress: Progress, before: float, share: float) -> Progress:
+    return lambda stage, done: progress(stage, before + share * done)
 
 
 def _joined(segments: Iterable[Segment], margin_s: float) -> list[Segment]:

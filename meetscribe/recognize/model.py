@@ -6,6 +6,7 @@ Nothing here decides what to do with a result; see ``whisper.py``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from meetscribe.types import SAMPLE_RATE_HZ
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
+_WINDOW_S = 30.0
+_FRAMES_PER_S = 100
 _FRAMES = 3000
 _FRAME_S = 0.02
 _MAX_LENGTH = 448
@@ -104,16 +106,19 @@ class WhisperModel:
 
         return tuple(code for code in _LANGUAGE_CODES if self._id(f"<|{code}|>") is not None)
 
-    def encode(self, pieces: Sequence[NDArray[np.float32]]) -> Any:  # noqa: ANN401 - untyped library
+    def encode(self, pieces: Sequence[NDArray[np.float32]], *, window_s: float = _WINDOW_S) -> Any:  # noqa: ANN401 - untyped library
         """Encode pieces of at most 30 s; what is given back is for the other methods only.
 
         Parameters
         ----------
         pieces : B signals, float32, shape (N,), 16 kHz
+        window_s : what pieces are padded or cut to. Whisper learnt from 30 s, and is best with
+            them; the cost grows faster than the window.
         """
+        frames = min(_FRAMES, math.ceil(window_s * _FRAMES_PER_S))
         import ctranslate2
 
-        batch_bft = np.stack([self._log_mel(piece) for piece in pieces])
+        batch_bft = np.stack([self._log_mel(piece, frames) for piece in pieces])
         features = ctranslate2.StorageView.from_array(batch_bft)
         return self._whisper.encode(features)
 
@@ -190,11 +195,11 @@ class WhisperModel:
         """Give the tokens of a text."""
         return list(self._tokens.encode(text, add_special_tokens=False).ids)
 
-    def _log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _log_mel(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         # silence is padded as sound, before the features: so were the pieces Whisper learnt from
-        window = np.zeros(_WINDOW_SAMPLES, dtype=np.float32)
-        window[: len(samples)] = samples[:_WINDOW_SAMPLES]
-        features_ft = self._features(window, padding=0)[:, :_FRAMES]
+        window = np.zeros(frames * SAMPLE_RATE_HZ // _FRAMES_PER_S, dtype=np.float32)
+        window[: len(samples)] = samples[: len(window)]
+        features_ft = self._features(window, padding=0)[:, :frames]
         return np.ascontiguousarray(features_ft, dtype=np.float32)
 
     def _decoded(self, result: Any) -> Decoded:  # noqa: ANN401

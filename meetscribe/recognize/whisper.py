@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from meetscribe.errors import ConfigError
 from meetscribe.recognize import guard
+from meetscribe.recognize.attempts import Attempt, Piece, in_two, joined
 from meetscribe.recognize.languages import language_prior, prompt_for
 from meetscribe.recognize.model import Decoded, WhisperModel
 from meetscribe.recognize.regions import cut_regions
 from meetscribe.recognize.settings import RecognizerSettings
 from meetscribe.recognize.vad import FRAME_S, speech_probability
 from meetscribe.recognize.words import RecognizedRegion, fit_to_speech, split_tokens, timed_words
-from meetscribe.types import AudioReader, Progress, Segment, Word, no_progress
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from meetscribe.types import AudioReader, Progress, Segment, no_progress
 
 log = logging.getLogger(__name__)
 
@@ -32,32 +30,9 @@ _HALVING_S = 4.0
 _NAMED = 8
 _FRESH_START_S = 0.3
 _RETRY_TEMPERATURE = 0.4
+_AGAIN_SHORTEST_S, _AGAIN_REST_S = 5.0, 1.0
 _FAILURES = (RuntimeError, ValueError, MemoryError)
 """What CTranslate2 raises: a GPU out of memory is a RuntimeError."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A stretch of the recording with its sound and the speech probability of 32 ms frames."""
-
-    region: Segment
-    samples: NDArray[np.float32]
-    speech_t: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One decoding of a piece."""
-
-    decoded: Decoded
-    verdict: guard.Verdict
-    words: tuple[Word, ...]
-    skipped_s: float
-
-    @property
-    def order(self) -> tuple[float, ...]:
-        """Lower is better."""
-        return (self.verdict.badness, round(self.skipped_s), -self.decoded.avg_logprob)
 
 
 class Recognizer:
@@ -154,6 +129,71 @@ class Recognizer:
         log.info("recognised %d pieces, %d unclear", len(results), unclear)
         return results
 
+    def hear_again(
+        self,
+        audio: AudioReader,
+        segments: Sequence[Segment],
+        *,
+        language: str,
+        progress: Progress = no_progress,
+    ) -> list[list[RecognizedRegion]]:
+        """Hear short stretches on their own, each in two ways: without and with the prompt.
+
+        Where the sound leaves Whisper guessing, the two ways guess differently; words that both
+        give were said. Encoding stops soon after the end of a stretch, which costs a fraction of
+        the usual 30 s.
+
+        Parameters
+        ----------
+        segments : stretches of at most 25 s, in any order
+        language : ISO 639-1 code
+        progress : called with ``"recognize"``
+
+        Returns
+        -------
+        For each way one result per segment, in their order. There is one way only for a language
+        without a prompt. What looped, was invented or could not be decoded has no words.
+        """
+        prompt = prompt_for(language, self.settings.prompt)
+        prompts = ["", prompt] if prompt else [""]
+        heard: list[list[RecognizedRegion]] = [[] for _ in prompts]
+        for first in range(0, len(segments), self._batch_size):
+            batch = list(self._load(audio, segments[first : first + self._batch_size]))
+            for results, more in zip(
+                heard, self._batch_again(batch, language, prompts), strict=True
+            ):
+                results.extend(more)
+            progress("recognize", min(1.0, (first + len(batch)) / len(segments)))
+        return heard
+
+    def _batch_again(
+        self, pieces: Sequence[Piece], language: str, prompts: Sequence[str]
+    ) -> list[list[RecognizedRegion]]:
+        longest = max(piece.region.duration for piece in pieces)
+        window_s = max(_AGAIN_SHORTEST_S, longest + _AGAIN_REST_S)
+        try:
+            encoded = self._model.encode([piece.samples for piece in pieces], window_s=window_s)
+            made = [self._decode(encoded, pieces, language, prompt) for prompt in prompts]
+        except _FAILURES as error:
+            log.warning("%d stretches could not be heard again: %s", len(pieces), error)
+            nothing = [RecognizedRegion(one.region.start, one.region.end) for one in pieces]
+            return [nothing for _ in prompts]
+        return [
+            [self._if_sound(piece, one) for piece, one in zip(pieces, attempts, strict=True)]
+            for attempts in made
+        ]
+
+    def _if_sound(self, piece: Piece, attempt: Attempt) -> RecognizedRegion:
+        verdict = attempt.verdict
+        sound = self._is_speech(piece) and not (verdict.runaway or verdict.silent)
+        return RecognizedRegion(
+            piece.region.start,
+            piece.region.end,
+            words=attempt.words if sound else (),
+            avg_logprob=attempt.decoded.avg_logprob,
+            no_speech=attempt.decoded.no_speech,
+        )
+
     def _check_language(self, language: str) -> None:
         known = self._model.languages
         if language not in known:
@@ -174,17 +214,17 @@ class Recognizer:
             audio=audio,
         )
 
-    def _load(self, audio: AudioReader, regions: Sequence[Segment]) -> Iterator[_Piece]:
+    def _load(self, audio: AudioReader, regions: Sequence[Segment]) -> Iterator[Piece]:
         for region in regions:
             samples = np.nan_to_num(audio.read(region.start, region.end))
-            yield _Piece(region, samples, speech_probability(samples))
+            yield Piece(region, samples, speech_probability(samples))
 
-    def _is_speech(self, piece: _Piece) -> bool:
+    def _is_speech(self, piece: Piece) -> bool:
         return float(piece.speech_t.max(initial=0.0)) >= self.settings.speech_threshold
 
-    def _recognize_batch(self, pieces: Sequence[_Piece], language: str) -> list[RecognizedRegion]:
+    def _recognize_batch(self, pieces: Sequence[Piece], language: str) -> list[RecognizedRegion]:
         spoken = [piece for piece in pieces if self._is_speech(piece)]
-        attempts: dict[Segment, list[_Attempt]] = {}
+        attempts: dict[Segment, list[Attempt]] = {}
         try:
             prompt = prompt_for(language, self.settings.prompt)
             first = self._attempt(spoken, language, prompt) if spoken else []
@@ -200,7 +240,7 @@ class Recognizer:
             results.append(self._settle(piece, attempts.get(piece.region, []), language))
         return results
 
-    def _settle(self, piece: _Piece, attempts: list[_Attempt], language: str) -> RecognizedRegion:
+    def _settle(self, piece: Piece, attempts: list[Attempt], language: str) -> RecognizedRegion:
         """Decode again what went wrong, and say what stays unclear."""
         start, end = piece.region.start, piece.region.end
         if not attempts or attempts[0].verdict.again:
@@ -225,8 +265,8 @@ class Recognizer:
         )
 
     def _retries(
-        self, piece: _Piece, attempts: Sequence[_Attempt], language: str
-    ) -> Iterator[_Attempt]:
+        self, piece: Piece, attempts: Sequence[Attempt], language: str
+    ) -> Iterator[Attempt]:
         """Decode in other ways until one looks right."""
         prompt = prompt_for(language, self.settings.prompt)
         for name, way in self._ways(attempts, prompt):
@@ -240,20 +280,20 @@ class Recognizer:
                 return
 
     def _ways(
-        self, attempts: Sequence[_Attempt], prompt: str
-    ) -> list[tuple[str, Callable[[_Piece, str], _Attempt]]]:
+        self, attempts: Sequence[Attempt], prompt: str
+    ) -> list[tuple[str, Callable[[Piece, str], Attempt]]]:
         """Choose what to try: less context for a runaway, smaller pieces for what was skipped."""
 
-        def plain(piece: _Piece, language: str) -> _Attempt:
+        def plain(piece: Piece, language: str) -> Attempt:
             return self._attempt([piece], language, "")[0]
 
-        def halves(piece: _Piece, language: str) -> _Attempt:
+        def halves(piece: Piece, language: str) -> Attempt:
             return self._in_halves(piece, language, prompt)
 
-        def sampled(piece: _Piece, language: str) -> _Attempt:
+        def sampled(piece: Piece, language: str) -> Attempt:
             return self._attempt([piece], language, "", temperature=_RETRY_TEMPERATURE)[0]
 
-        def alone(piece: _Piece, language: str) -> _Attempt:
+        def alone(piece: Piece, language: str) -> Attempt:
             return self._attempt([piece], language, prompt)[0]
 
         if not attempts:
@@ -264,23 +304,34 @@ class Recognizer:
             return [("in halves", halves)]
         return [("no prompt", plain)]
 
-    def _in_halves(self, piece: _Piece, language: str, prompt: str) -> _Attempt:
+    def _in_halves(self, piece: Piece, language: str, prompt: str) -> Attempt:
         """Decode both halves of a piece, and halves of halves where those go wrong too."""
         if piece.region.duration < 2 * _HALVING_S:
             return self._attempt([piece], language, prompt)[0]
         made = []
-        for half in _halves(piece):
+        for half in in_two(piece):
             (one,) = self._attempt([half], language, prompt)
             if one.verdict.skipped or one.verdict.runaway:
                 again = self._in_halves(half, language, prompt)
                 one = min(one, again, key=lambda attempt: attempt.order)
             made.append(one)
-        return _joined(made)
+        return joined(made)
 
     def _attempt(
-        self, pieces: Sequence[_Piece], language: str, prompt: str, *, temperature: float = 0.0
-    ) -> list[_Attempt]:
+        self, pieces: Sequence[Piece], language: str, prompt: str, *, temperature: float = 0.0
+    ) -> list[Attempt]:
         encoded = self._model.encode([piece.samples for piece in pieces])
+        return self._decode(encoded, pieces, language, prompt, temperature=temperature)
+
+    def _decode(
+        self,
+        encoded: Any,  # noqa: ANN401 - untyped library
+        pieces: Sequence[Piece],
+        language: str,
+        prompt: str,
+        *,
+        temperature: float = 0.0,
+    ) -> list[Attempt]:
         durations = [piece.region.duration for piece in pieces]
         texts = self._model.generate(
             encoded,
@@ -299,10 +350,10 @@ class Recognizer:
     def _timed(
         self,
         encoded: Any,  # noqa: ANN401 - untyped library
-        pieces: Sequence[_Piece],
+        pieces: Sequence[Piece],
         texts: Sequence[Decoded],
         language: str,
-    ) -> list[_Attempt]:
+    ) -> list[Attempt]:
         durations = [piece.region.duration for piece in pieces]
         # the aligner wants at least one token of every piece
         tokens = [list(text.tokens) or self._model.encode_text(".") for text in texts]
@@ -324,7 +375,7 @@ class Recognizer:
                 skipped_s=skipped_s,
                 voiced=guard.voiced_share(fitted, piece.speech_t, piece.region.start),
             )
-            made.append(_Attempt(text, verdict, fitted, skipped_s))
+            made.append(Attempt(text, verdict, fitted, skipped_s))
         return made
 
 
@@ -350,36 +401,3 @@ def _spread(pieces: Sequence[Segment]) -> list[Segment]:
         return long_enough
     places = np.linspace(0, len(long_enough) - 1, 2 * _LANGUAGE_PIECES + 1)[1::2]
     return [long_enough[round(float(place))] for place in places]
-
-
-def _joined(parts: Sequence[_Attempt]) -> _Attempt:
-    """Make one attempt of those at the parts of a piece."""
-    weights = [max(1, len(part.decoded.tokens)) for part in parts]
-    logprobs = [part.decoded.avg_logprob for part in parts]
-    decoded = Decoded(
-        tokens=tuple(token for part in parts for token in part.decoded.tokens),
-        text=" ".join(part.decoded.text for part in parts),
-        avg_logprob=float(np.average(logprobs, weights=weights)),
-        no_speech=min(part.decoded.no_speech for part in parts),
-    )
-    worst = max((part.verdict for part in parts), key=lambda verdict: verdict.badness)
-    return _Attempt(
-        decoded,
-        replace(worst, silent=all(part.verdict.silent for part in parts)),
-        tuple(word for part in parts for word in part.words),
-        sum(part.skipped_s for part in parts),
-    )
-
-
-def _halves(piece: _Piece) -> tuple[_Piece, _Piece]:
-    """Cut a piece where speech is least likely, in its middle half."""
-    frames = len(piece.speech_t)
-    low, high = frames // 4, max(frames // 4 + 1, 3 * frames // 4)
-    smooth = np.convolve(piece.speech_t, np.ones(7) / 7, mode="same")
-    frame = low + int(np.argmin(smooth[low:high]))
-    at, sample = frame * FRAME_S, int(frame * FRAME_S * 16_000)
-    middle = min(piece.region.start + at, piece.region.end)
-    return (
-        _Piece(Segment(piece.region.start, middle), piece.samples[:sample], piece.speech_t[:frame]),
-        _Piece(Segment(middle, piece.region.end), piece.samples[sample:], piece.speech_t[frame:]),
-    )
