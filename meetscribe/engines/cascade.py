@@ -227,7 +227,7 @@ class CascadeEngine:
             return "", []
 
         def make() -> dict[str, Any]:
-            recognizer = self._load_recognizer()
+            recognizer = self.load_recognizer()
             regions = speech_regions(activity, audio.duration)
             language = settings.language
             if language == "auto":
@@ -271,7 +271,7 @@ class CascadeEngine:
         segments = [gap.heard for gap in gaps]
 
         def make() -> list[dict[str, Any]]:
-            ways = self._load_recognizer().hear_again(
+            ways = self.load_recognizer().hear_again(
                 audio, segments, language=language, progress=_stage(progress, "overlap")
             )
             return [stages.words_to_json(language, heard) for heard in ways]
@@ -323,7 +323,7 @@ class CascadeEngine:
             return "", {}
 
         def make() -> dict[str, Any]:
-            recognizer = self._load_recognizer()
+            recognizer = self.load_recognizer()
             language = settings.language
             if language == "auto":
                 language, _ = recognizer.detect_language(
@@ -385,7 +385,8 @@ class CascadeEngine:
                 )
         return self._diarizer
 
-    def _load_recognizer(self) -> Recognizer:
+    def load_recognizer(self) -> Recognizer:
+        """Give the recogniser, loaded once."""
         if self._recognizer is None:
             from meetscribe.recognize import Recognizer
 
