@@ -22,6 +22,7 @@ STAGES = {
     "models": "fetching models",
     "read": "reading audio",
     "activity": "who speaks when",
+    "underneath": "who speaks underneath",
     "separate": "separating speakers",
     "recognize": "what was said",
     "overlap": "what was said underneath",

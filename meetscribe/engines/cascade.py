@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines import stages
 from meetscribe.engines.assign import assign, assign_stream
-from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.device import check_name, check_present, torch_device
 from meetscribe.engines.second_voice import find_gaps, with_second_voices
 from meetscribe.engines.separated import recognise_streams
 from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings, parse_channels
@@ -28,6 +29,7 @@ from meetscribe.errors import ConfigError
 from meetscribe.models import describe_model, fetch, resolve_whisper
 from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
 from meetscribe.spatial.separate import SeparationSettings
+from meetscribe.spatial.underneath import find_underneath, with_turns
 from meetscribe.types import (
     Activity,
     AudioReader,
@@ -36,6 +38,7 @@ from meetscribe.types import (
     Recording,
     Store,
     Transcript,
+    Turn,
     Utterance,
 )
 
@@ -98,13 +101,14 @@ class CascadeEngine:
         inputs = config_hash(recording.content_hash, repr(plan))
         notes = list(audio.notes)
         used = self._array_channels(recording)
+        inputs = config_hash(inputs, used) if used else inputs
         with audio, self._open_channels(recording, used, progress) as channels:
             with timer("activity"):
                 activity = self._activity(audio, channels, inputs, store, progress)
             with timer("recognize"):
                 if channels is not None:
+                    activity = self._with_underneath(activity, channels, inputs, store, progress)
                     reason = f"speakers separated with {len(used)} channels"
-                    inputs = config_hash(inputs, used)
                     language, streams = self._stream_words(
                         audio, channels, activity, inputs, store=store, progress=progress
                     )
@@ -306,6 +310,37 @@ class CascadeEngine:
         if not channels:
             return nullcontext()
         return ingest.open_channels(recording, channels, progress=_stage(progress, "read"))
+
+    def _with_underneath(
+        self,
+        activity: Activity,
+        channels: ingest.ChannelAudio,
+        inputs: str,
+        store: Store,
+        progress: Progress,
+    ) -> Activity:
+        """Add the turns under others' that only all channels together reveal."""
+        settings, separation = self.settings.underneath, self.settings.separation
+        if settings is None or separation is None:
+            return activity
+
+        def make() -> list[dict[str, Any]]:
+            found = find_underneath(
+                channels,
+                activity.turns,
+                settings,
+                separation,
+                device=torch_device(self.device),
+                threads=self.threads,
+                progress=progress,
+            )
+            return [asdict(turn) for turn in found]
+
+        key = config_hash(
+            settings, separation, channels.num_channels, stages.activity_to_json(activity)
+        )
+        found = store.get_or_make("underneath", inputs, key, make)
+        return with_turns(activity, [Turn(**turn) for turn in found])
 
     def _stream_words(
         self,

@@ -11,6 +11,7 @@ from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.config import Settings
 from meetscribe.recognize.settings import RecognizerSettings
 from meetscribe.spatial.separate import SeparationSettings
+from meetscribe.spatial.underneath import UnderneathSettings
 from meetscribe.types import Layout
 
 OWN_DIARIZER = "meetscribe"
@@ -62,6 +63,7 @@ class CascadeSettings(Settings):
     max_speakers: int | None = Field(None, ge=1)
     activity: DiarizationSettings = DiarizationSettings()
     separation: SeparationSettings | None = None
+    underneath: UnderneathSettings | None = UnderneathSettings()
     recognizer: RecognizerSettings = RecognizerSettings()
     second_voice: SecondVoiceSettings = SecondVoiceSettings()
 

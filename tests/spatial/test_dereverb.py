@@ -82,7 +82,7 @@ def test_memory_for_work_changes_nothing() -> None:
     one, all_bins = (
         dereverberate(y_cft, DereverbSettings(work_mb=size)) for size in (1e-6, 1000.0)
     )
-    torch.testing.assert_close(one, all_bins, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(one, all_bins, atol=2e-6, rtol=0)
 
 
 def test_what_is_learned_from_some_frames_is_subtracted_from_all() -> None:
@@ -102,7 +102,7 @@ def test_number_of_threads_changes_nothing(threads: int) -> None:
     before = torch.get_num_threads()
     options = DereverbSettings(work_mb=1e-6)
     made = dereverberate(y_cft, options, threads=threads)
-    torch.testing.assert_close(made, dereverberate(y_cft), atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(made, dereverberate(y_cft), atol=2e-6, rtol=0)
     assert torch.get_num_threads() == before
 
 

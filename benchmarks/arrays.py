@@ -1,6 +1,6 @@
 """Simulated array meetings: one signal, the array, and the array with true turns.
 
-    python benchmarks/array.py ../shared/data/speech/transcripts.tsv [--keep FOLDER] [--meetings 6]
+    python benchmarks/arrays.py ../shared/data/speech/transcripts.tsv [--keep FOLDER] [--meetings 6]
 
 Makes the meetings (kept in FOLDER, if given) and prints DER, the number of speakers and cpWER of
 each. Everything is automatic in the first two columns; the third is given who speaks when.
