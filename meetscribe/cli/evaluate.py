@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from meetscribe.cli.console import Reporter, aligned, reporter
-from meetscribe.cli.options import make_runner, pipeline_options, run_options
+from meetscribe.cli.options import PIPELINE_WORDS, make_runner, pipeline_options, run_options
 from meetscribe.config import build, load, read
 from meetscribe.errors import OutputError
 from meetscribe.evaluate.corpora.manifest import Corpus
@@ -46,15 +46,7 @@ _OF_CORPUS = (
     "split",
     "partition",
     "sessions",
-    "pipeline",
-    "channels",
-    "model",
-    "diarizer",
-    "language",
-    "script",
-    "speakers",
-    "min_speakers",
-    "max_speakers",
+    *PIPELINE_WORDS,
 )
 _SAID_BY_SCORING = (
     "sessions",

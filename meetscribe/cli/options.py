@@ -23,7 +23,7 @@ _RENDER = (
     "speaker_labels",
 )
 
-_RUNNER = (
+PIPELINE_WORDS = (
     "pipeline",
     "channels",
     "model",
@@ -33,11 +33,10 @@ _RUNNER = (
     "speakers",
     "min_speakers",
     "max_speakers",
-    "device",
-    "threads",
-    "offline",
-    "no_cache",
 )
+"""Names of the options that ``pipeline_options`` adds."""
+
+_RUNNER = (*PIPELINE_WORDS, "device", "threads", "offline", "no_cache")
 
 progress_option = click.option(
     "--progress",

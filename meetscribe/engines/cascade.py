@@ -10,7 +10,7 @@ words spoken over each other are all written. Other layouts go through one signa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +36,7 @@ from meetscribe.types import (
     Layout,
     Progress,
     Recording,
+    Segment,
     Store,
     Transcript,
     Turn,
@@ -96,12 +97,11 @@ class CascadeEngine:
         with timer("models"):
             self._fetch_models(progress)
         plan = self._plan(recording)
+        used = self._array_channels(recording)
+        inputs = config_hash(recording.content_hash, repr(plan))
+        inputs = config_hash(inputs, used) if used else inputs
         with timer("read"):
             audio = ingest.open_mono(recording, plan, progress=_stage(progress, "read"))
-        inputs = config_hash(recording.content_hash, repr(plan))
-        notes = list(audio.notes)
-        used = self._array_channels(recording)
-        inputs = config_hash(inputs, used) if used else inputs
         with audio, self._open_channels(recording, used, progress) as channels:
             with timer("activity"):
                 activity = self._activity(audio, channels, inputs, store, progress)
@@ -143,7 +143,7 @@ class CascadeEngine:
                 "cpu_s": timer.cpu_seconds,
                 "peak_memory_mb": timer.peak_mb,
             },
-            warnings=(*_layout_warnings(recording, reason), *notes, *activity.notes),
+            warnings=(*_layout_warnings(recording, reason), *audio.notes, *activity.notes),
         )
 
     def _plan(self, recording: Recording) -> ingest.MonoPlan:
@@ -233,11 +233,8 @@ class CascadeEngine:
         def make() -> dict[str, Any]:
             recognizer = self.load_recognizer()
             regions = speech_regions(activity, audio.duration)
-            language = settings.language
-            if language == "auto":
-                language, _ = recognizer.detect_language(audio, regions)
+            language = self._language(recognizer, audio, regions)
             if not language:
-                # what passed for activity is not speech to the recogniser
                 return stages.words_to_json("", [])
             words = recognizer.recognize(
                 audio, regions, language=language, progress=_stage(progress, "recognize")
@@ -359,11 +356,8 @@ class CascadeEngine:
 
         def make() -> dict[str, Any]:
             recognizer = self.load_recognizer()
-            language = settings.language
-            if language == "auto":
-                language, _ = recognizer.detect_language(
-                    audio, speech_regions(activity, audio.duration)
-                )
+            regions = speech_regions(activity, audio.duration)
+            language = self._language(recognizer, audio, regions)
             if not language:
                 return {"language": "", "streams": {}}
             heard = recognise_streams(
@@ -419,6 +413,14 @@ class CascadeEngine:
                     self.settings.diarizer, device=self.device, offline=self.offline
                 )
         return self._diarizer
+
+    def _language(
+        self, recognizer: Recognizer, audio: AudioReader, regions: Sequence[Segment]
+    ) -> str:
+        """Give the language asked for or heard; "" if what passed for activity is not speech."""
+        if self.settings.language != "auto":
+            return self.settings.language
+        return recognizer.detect_language(audio, regions)[0]
 
     def load_recognizer(self) -> Recognizer:
         """Give the recogniser, loaded once."""

@@ -134,6 +134,22 @@ class Reader:
             self._fail(key, f"found {_kind(value)}, expected an object")
         return value
 
+    def check_schema(self, expected: str) -> None:
+        """Refuse content of another schema, or of none.
+
+        Raises
+        ------
+        FormatError
+            With path and what was found.
+        """
+        schema = self.value("schema")
+        if schema != expected:
+            self.fail(
+                "schema",
+                f"found {schema!r:.60}, expected '{expected}'",
+                "it was written by another version of meetscribe, or is something else",
+            )
+
     def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
         """Raise the error that a caller found at a key."""
         self._fail(key, problem, hint)

@@ -125,13 +125,7 @@ def parse(text: str, *, path: str = "") -> Transcript:
         or of the wrong kind.
     """
     top = Reader(load_json(text, path), path)
-    schema = top.value("schema")
-    if schema != SCHEMA:
-        top.fail(
-            "schema",
-            f"found {schema!r:.60}, expected '{SCHEMA}'",
-            "it was written by another version of meetscribe, or is something else",
-        )
+    top.check_schema(SCHEMA)
     top.known_keys(_KEYS)
     session_id = top.text("session_id")
     names = {}

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from meetscribe.ingest.decode import Decoder, nothing_decoded
-from meetscribe.ingest.scratch import ScratchFile
+from meetscribe.ingest.scratch import OnDisk, ScratchFile, samples_between
 from meetscribe.ingest.source import Samples
-from meetscribe.types import SAMPLE_RATE_HZ, Progress, Recording, no_progress
+from meetscribe.types import Progress, Recording, no_progress
 
 STAGE = "channels"
 
@@ -28,7 +27,7 @@ _MB_PER_HOUR = 115
 """Of one channel."""
 
 
-class ChannelAudio:
+class ChannelAudio(OnDisk):
     """The channels of a recording at 16 kHz, on disk; made by ``open_channels``.
 
     Attributes
@@ -37,24 +36,8 @@ class ChannelAudio:
     """
 
     def __init__(self, file: ScratchFile, num_channels: int, num_samples: int) -> None:
-        self._file = file
+        super().__init__(file, num_samples)
         self.num_channels = num_channels
-        self.num_samples = num_samples
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return self.num_samples / SAMPLE_RATE_HZ
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Delete the scratch file."""
-        self._file.close()
 
     def read_cn(self, start: float, end: float) -> Samples:
         """Give the samples from ``start`` to ``end`` in seconds, both rounded to a sample.
@@ -69,9 +52,7 @@ class ChannelAudio:
         ValueError
             If ``end`` is before ``start``.
         """
-        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-        if last < first:
-            raise ValueError(f"read {start} to {end}: expected start <= end")
+        first, last = samples_between(start, end)
         samples_cn = np.zeros((self.num_channels, last - first), np.float32)
         low, high = max(0, first), min(self.num_samples, last)
         if low < high:

@@ -13,14 +13,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meetscribe.ingest.decode import Decoder, nothing_decoded
 from meetscribe.ingest.excerpts import SILENT_DB, ChannelStats, measure
 from meetscribe.ingest.layout import SAME_CORRELATION
-from meetscribe.ingest.scratch import ScratchFile
+from meetscribe.ingest.scratch import OnDisk, ScratchFile, samples_between
 from meetscribe.ingest.source import Samples
 from meetscribe.types import SAMPLE_RATE_HZ, Layout, Progress, Recording, no_progress
 
@@ -142,7 +142,7 @@ class _Measured:
     notes: tuple[str, ...]
 
 
-class MonoAudio:
+class MonoAudio(OnDisk):
     """The mono signal of a recording at 16 kHz, on disk; made by ``open_mono``.
 
     Attributes
@@ -155,29 +155,13 @@ class MonoAudio:
     """
 
     def __init__(self, file: ScratchFile, measured: _Measured) -> None:
-        self._file = file
+        super().__init__(file, measured.num_samples)
         self._gain = np.float32(measured.gain)
-        self.num_samples = measured.num_samples
         self.peak = measured.peak
         self.rms = measured.rms
         self.num_nonfinite = measured.num_nonfinite
         self.clipped_share = measured.clipped_share
         self.notes = measured.notes
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return self.num_samples / SAMPLE_RATE_HZ
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Delete the scratch file."""
-        self._file.close()
 
     def read(self, start: float, end: float) -> Samples:
         """Give the samples from ``start`` to ``end`` in seconds, both rounded to a sample.
@@ -192,10 +176,7 @@ class MonoAudio:
         ValueError
             If ``end`` is before ``start``.
         """
-        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-        if last < first:
-            raise ValueError(f"read {start} to {end}: expected start <= end")
-        return self.read_samples(first, last)
+        return self.read_samples(*samples_between(start, end))
 
     def read_samples(self, first: int, last: int) -> Samples:
         """Give the samples [first, last), with silence outside the recording."""

@@ -7,9 +7,10 @@ import os
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from meetscribe.errors import AudioError, OutputError
+from meetscribe.types import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,3 +93,40 @@ class ScratchFile:
             f"{error.strerror or error}",
             hint="name another folder in the environment variable TMPDIR",
         )
+
+
+class OnDisk:
+    """A signal at 16 kHz in a scratch file; a context manager that deletes it."""
+
+    def __init__(self, file: ScratchFile, num_samples: int) -> None:
+        self._file = file
+        self.num_samples = num_samples
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / SAMPLE_RATE_HZ
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete the scratch file."""
+        self._file.close()
+
+
+def samples_between(start: float, end: float) -> tuple[int, int]:
+    """Give the samples [first, last) between two times in seconds, both rounded to a sample.
+
+    Raises
+    ------
+    ValueError
+        If ``end`` is before ``start``.
+    """
+    first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
+    if last < first:
+        raise ValueError(f"read {start} to {end}: expected start <= end")
+    return first, last

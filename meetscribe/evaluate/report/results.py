@@ -75,13 +75,7 @@ def from_json(text: str, *, path: str = "") -> Scores:
         or of the wrong kind.
     """
     top = Reader(load_json(text, path), path)
-    schema = top.value("schema")
-    if schema != SCHEMA:
-        top.fail(
-            "schema",
-            f"found {schema!r:.60}, expected '{SCHEMA}'",
-            "it was written by another version of meetscribe, or is something else",
-        )
+    top.check_schema(SCHEMA)
     top.known_keys(_KEYS)
     sessions: dict[str, SessionScore] = {}
     for number, item in enumerate(top.objects("sessions")):
