@@ -55,7 +55,7 @@ def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> 
         heard = recognise_streams(
             channels,
             activity,
-            engine.load_recognizer(),
+            engine.models.recognizer(),
             language="en",
             separation=settings.separation or SeparationSettings(),
             device="cpu",
