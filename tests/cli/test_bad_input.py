@@ -253,7 +253,10 @@ class TestMishaps:
 
     @pytest.mark.skipif(os.name == "nt", reason="signals differ")
     def test_ctrl_c_leaves_nothing(self, out: Path) -> None:
-        command = [sys.executable, "-m", "meetscribe", "transcribe", str(SAMPLE), "-o", str(out)]
+        # tests that a script runs in the background have the signal ignored, and hand that on
+        listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        program = listening + "import runpy; runpy.run_module('meetscribe', run_name='__main__')"
+        command = [sys.executable, "-c", program, "transcribe", str(SAMPLE), "-o", str(out)]
         process = subprocess.Popen(
             [*command, "--no-cache", "--progress", "json"], stderr=subprocess.PIPE, text=True
         )
