@@ -7,7 +7,13 @@
     separate   these four, for one block in memory (guided source separation)
     streams    each speaker's signal of a whole recording, made when read
 
-Axes, at the end of names: C channel, N sample, T frame, F bin, P pair, K class or tap.
+    phase      phase differences, correlations and delays of chosen microphone pairs
+    solo       Solo-SF: how well each cell fits a speaker who was heard alone (``solo_segments``)
+    geometry   the same from positions, where they are known
+    rir        the same from room impulse responses
+
+Axes, at the end of names: C channel, N sample, T frame, F bin, P pair, K class, speaker or tap,
+D delay.
 Samples are float32 at 16 kHz, full scale 1; spectra complex64; nothing here is differentiable.
 """
 

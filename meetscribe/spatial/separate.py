@@ -179,6 +179,12 @@ def separate(
     return Separation(stft_cft, mixture.mask_kft, num_samples, settings.stft)
 
 
+def working_device(device: str) -> str:
+    """Give the device that does the work of ``separate`` where ``device`` is asked for."""
+    # Apple's GPU has no double precision, which dereverberation needs
+    return "cpu" if device == "mps" else device
+
+
 def frame_activity(
     activity: Sequence[Sequence[Span]],
     num_samples: int,

@@ -23,7 +23,13 @@ import numpy as np
 
 from meetscribe.errors import AudioError, NameNotFoundError, OutputError
 from meetscribe.spatial.blocks import plan_blocks
-from meetscribe.spatial.separate import Separation, SeparationSettings, Span, separate
+from meetscribe.spatial.separate import (
+    Separation,
+    SeparationSettings,
+    Span,
+    separate,
+    working_device,
+)
 from meetscribe.spatial.workers import run_all
 from meetscribe.types import SAMPLE_RATE_HZ, Progress, Turn, no_progress
 
@@ -115,8 +121,7 @@ class SeparatedStreams:
         self.settings = settings or SeparationSettings()
         self.duration = reader.duration
         self._reader = reader
-        # Apple's GPU has no double precision
-        self._device = "cpu" if device == "mps" else device
+        self._device = working_device(device)
         self._threads = threads
         self._progress = progress
         self._lock = threading.Lock()

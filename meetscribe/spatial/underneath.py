@@ -20,7 +20,7 @@ from pydantic import Field
 
 from meetscribe.config import Settings
 from meetscribe.spatial.blocks import plan_blocks
-from meetscribe.spatial.separate import SeparationSettings, separate
+from meetscribe.spatial.separate import SeparationSettings, separate, working_device
 from meetscribe.types import SAMPLE_RATE_HZ, Activity, Progress, Turn, no_progress
 
 if TYPE_CHECKING:
@@ -113,7 +113,10 @@ def _shares(
     samples_cn = np.ascontiguousarray(reader.read_cn(low, high))
     with torch.inference_mode():
         made = separate(
-            torch.from_numpy(samples_cn).to(device), activity, settings, threads=threads
+            torch.from_numpy(samples_cn).to(working_device(device)),
+            activity,
+            settings,
+            threads=threads,
         )
         share_kt = _band_share(made, len(speakers))
     stft = settings.stft
