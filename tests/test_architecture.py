@@ -30,8 +30,10 @@ HOMES = {
     "pandas": {"evaluate"},
     "matplotlib": {"evaluate"},
     "pyroomacoustics": {"train"},
-    "torch": {"activity", "models", "engines", "spatial", "cli"},
-    "tokenizers": {"recognize"},
+    "torch": {"activity", "models", "engines", "spatial", "onestage", "joint", "cli"},
+    "tokenizers": {"recognize", "onestage"},
+    "transformers": {"joint"},
+    "safetensors": {"models", "joint"},
     "huggingface_hub": {"models", "activity"},
 }
 """Third-party library -> the only folders that may import it."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from meetscribe.errors import DependencyError, WeightsError
+from meetscribe.models.torchaudio_import import ensure_importable
 from meetscribe.types import SAMPLE_RATE_HZ, Activity, AudioReader, Progress, Turn, no_progress
 
 
@@ -143,37 +142,11 @@ def import_pipeline() -> Any:  # noqa: ANN401
     os.environ["PYANNOTE_METRICS_ENABLED"] = "false"
     hint = "pip install pyannote.audio, or use the default diarizer, which does without"
     try:
-        try:
-            from pyannote.audio import Pipeline
-        except OSError:
-            # PyPI's torchaudio is a CUDA build, whose native part does not load beside a CPU
-            # torch; pyannote.audio does without that part
-            _forget("torchaudio", "pyannote.audio")
-            sys.modules["torchaudio._extension"] = _torchaudio_stub()
-            from pyannote.audio import Pipeline
+        ensure_importable()
+        from pyannote.audio import Pipeline
     except (ImportError, OSError) as error:
         raise DependencyError(f"pyannote.audio: {_first_line(error)}", hint=hint) from error
     return Pipeline
-
-
-def _forget(*packages: str) -> None:
-    """Drop half-imported packages, so that a second import starts afresh."""
-    for name in list(sys.modules):
-        if any(name == package or name.startswith(package + ".") for package in packages):
-            del sys.modules[name]
-
-
-def _torchaudio_stub() -> types.ModuleType:
-    stub = types.ModuleType("torchaudio._extension")
-    values: dict[str, Any] = {
-        "_IS_TORCHAUDIO_EXT_AVAILABLE": False,
-        "_IS_ALIGN_AVAILABLE": False,
-        "fail_if_no_align": lambda function: function,
-        "_check_cuda_version": lambda: None,
-    }
-    for name, value in values.items():
-        setattr(stub, name, value)
-    return stub
 
 
 def _first_line(error: BaseException) -> str:

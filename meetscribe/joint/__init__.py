@@ -1,0 +1,20 @@
+"""The joint engine's model: who spoke what and when, written by a language model that listens.
+
+    fbank        log mel features of a clip
+    zipformer/   the encoder of both streams, 25 frames a second
+    projector    encoder frames to the language model's embeddings, 6.25 a second
+    anchors      numbers between the frames, by which the model tells the time
+    prompt       the fixed chat string with its audio places, labels
+    llm          any causal language model of transformers, and its tokenizer
+    model        all of it together: loss and generation
+    checkpoint   the official layout on disk
+    serialise    turns to the text that the model writes; parse reads it back, whatever is wrong in it
+    constrain    generation that can only write such text: grammar, closing, vocabulary, spelling
+
+Axes, at the end of names: B batch, T time, D channel or embedding, S position in the language
+model's input, N sample, F frequency, H head, K kernel.
+
+Notes
+-----
+Huo, Shao and Zhang 2026, "TagSpeech", arXiv 2601.06896.
+"""
