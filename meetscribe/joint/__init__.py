@@ -8,7 +8,7 @@
     llm          any causal language model of transformers, and its tokenizer
     model        all of it together: loss and generation
     checkpoint   the official layout on disk
-    serialise    turns to the text that the model writes; parse reads it back, whatever is wrong in it
+    serialise    turns to the text that the model writes; parse reads it back, faults and all
     constrain    generation that can only write such text: grammar, closing, vocabulary, spelling
 
 Axes, at the end of names: B batch, T time, D channel or embedding, S position in the language
