@@ -1,27 +1,32 @@
 """Simulated array meetings: one signal, the array, and the array with true turns.
 
-    python benchmarks/arrays.py ../shared/data/speech/transcripts.tsv [--keep FOLDER] [--meetings 6]
+    python benchmarks/arrays.py ../shared/data/speech/transcripts.tsv
+    python benchmarks/arrays.py TABLE --array linear --channels 8 4 2 --keep FOLDER
 
 Makes the meetings (kept in FOLDER, if given) and prints DER, the number of speakers and cpWER of
-each. Everything is automatic in the first two columns; the third is given who speaks when.
+each. Everything is automatic but for the last way, which is given who speaks when. Fewer channels
+are taken from the same recordings, evenly.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+import soundfile
 
 from meetscribe import formats, ingest
 from meetscribe.engines.assign import assign_stream
-from meetscribe.engines.cascade import CascadeEngine
 from meetscribe.engines.separated import recognise_streams
 from meetscribe.evaluate import normalise, words
 from meetscribe.evaluate.diarization import diarization_errors
 from meetscribe.evaluate.scores import DiarizationErrors, WordErrors
 from meetscribe.evaluate.words import TokenSegment
 from meetscribe.pipeline.runner import Runner
-from meetscribe.spatial.separate import SeparationSettings
+from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.train import SimulationSettings, simulate
 from meetscribe.types import Activity, Recording, Transcript, no_progress
 
@@ -30,7 +35,6 @@ SETTINGS = {
     "minutes": 3.0,
     "speakers": (3, 4),
     "channels": 8,
-    "array": "circular",
     "rt60_s": (0.3, 0.7),
     "overlap": (0.2, 0.4),
     "split": "train",
@@ -48,19 +52,15 @@ def tokens(transcript: Transcript) -> list[TokenSegment]:
 
 def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> Transcript:
     """Separate and recognise with the reference's turns."""
-    settings = runner.spec.cascade
-    engine = CascadeEngine(settings, device="cpu", threads=runner.threads, offline=False)
-    activity = Activity(truth.turns)
-    with ingest.open_channels(recording) as channels:
+    models, activity = runner.engine.models, Activity(truth.turns)
+    with (
+        ingest.open_channels(recording) as channels,
+        SeparatedStreams(
+            channels, activity.turns, models.settings.separation, threads=runner.threads
+        ) as streams,
+    ):
         heard = recognise_streams(
-            channels,
-            activity,
-            engine.models.recognizer(),
-            language="en",
-            separation=settings.separation or SeparationSettings(),
-            device="cpu",
-            threads=runner.threads,
-            progress=no_progress,
+            streams, activity, models.recognizer(), language="en", progress=no_progress
         )
     made = [
         utterance
@@ -78,33 +78,48 @@ def main() -> None:
         "--keep", type=Path, help="folder for the meetings; reused if they are there"
     )
     parser.add_argument("--meetings", type=int, default=6)
+    parser.add_argument("--array", default="circular", choices=("circular", "linear", "ad-hoc"))
+    parser.add_argument("--channels", type=int, nargs="+", default=[8])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
-        settings = SimulationSettings(meetings=options.meetings, **SETTINGS)
-        run(simulate(options.table, folder, settings))
+        settings = SimulationSettings(meetings=options.meetings, array=options.array, **SETTINGS)
+        run(simulate(options.table, folder, settings), options.channels, Path(scratch))
 
 
-def run(meetings: list[Path]) -> None:
-    """Transcribe every meeting in three ways and score it."""
-    mono, array = Runner.of("mono"), Runner.of("auto")
-    ways = ("one signal", "array", "true turns")
+def with_channels(audio: Path, number: int, folder: Path) -> Path:
+    """Write some channels of a meeting, evenly chosen, to a file of their own."""
+    samples_nc, rate = soundfile.read(audio, dtype="int16")
+    kept = np.linspace(0, samples_nc.shape[1], number, endpoint=False).astype(int)
+    path = folder / f"{audio.stem}-{number}.flac"
+    soundfile.write(path, samples_nc[:, kept], rate)
+    return path
+
+
+def run(meetings: list[Path], channels: list[int], scratch: Path) -> None:
+    """Transcribe every meeting in all ways and score it."""
+    mono, array = Runner.of("mono"), Runner.of("array")
+    ways: dict[str, Callable[[Path, Transcript], Transcript]] = {
+        "one signal": lambda audio, _: mono.transcribe(mono.probe([audio])),
+        **{
+            f"{number} channels": lambda audio, _, number=number: array.transcribe(
+                array.probe([with_channels(audio, number, scratch)])
+            )
+            for number in channels
+        },
+        "true turns": lambda audio, truth: with_true_turns(array, array.probe([audio]), truth),
+    }
     turns = dict.fromkeys(ways, DiarizationErrors())
     errors = dict.fromkeys(ways, WordErrors())
     right = dict.fromkeys(ways, 0)
-    print(f"{'meeting':10}" + "".join(f"{way:>12} DER  spk  cpWER" for way in ways))
+    print(f"{'meeting':8}" + "".join(f"{way:>12} DER  spk  cpWER" for way in ways))
     for audio in meetings:
         said = formats.parse_file(audio.with_suffix(".seglst.json"))
         truth = formats.parse_file(audio.with_suffix(".rttm"))
-        recording = array.probe([audio])
-        made = {
-            "one signal": mono.transcribe(recording),
-            "array": array.transcribe(recording),
-            "true turns": with_true_turns(array, recording, truth),
-        }
-        line = f"{audio.stem:10}"
-        for way, transcript in made.items():
-            scored = [(0.0, recording.duration)]
+        line = f"{audio.stem:8}"
+        for way, transcribe in ways.items():
+            transcript = transcribe(audio, truth)
+            scored = [(0.0, soundfile.info(audio).duration)]
             der = diarization_errors(truth.turns, transcript.turns, scored=scored)
             cp = words.cp(tokens(said), tokens(transcript)).errors
             turns[way] += der
@@ -114,7 +129,7 @@ def run(meetings: list[Path]) -> None:
             line += f"{'':10}{100 * (der.der or 0):6.1f} {found:3d}/{len(truth.speakers)}"
             line += f"{100 * (cp.rate or 0):7.1f}"
         print(line, flush=True)
-    line = f"{'total':10}"
+    line = f"{'total':8}"
     for way in ways:
         line += f"{'':10}{100 * (turns[way].der or 0):6.1f} {right[way]:3d}/{len(meetings)}"
         line += f"{100 * (errors[way].rate or 0):7.1f}"

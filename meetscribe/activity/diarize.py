@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -141,6 +141,19 @@ class Diarizer:
             settings = settings.model_copy(update={"same_voice": settings.same_voice_and_place})
         found = resolve(windows, tracks, units, prints_ud, audio.duration, settings, bounds)
         return replace(found, voiceprints=_voices_of(found))
+
+    def likeness(
+        self, samples_n: NDArray[np.float32], voices: Mapping[str, Sequence[float]]
+    ) -> dict[str, float]:
+        """Give the cosine between the voice in some samples and each of ``voices``.
+
+        Parameters
+        ----------
+        samples_n : 16 kHz, a second or so of one voice
+        voices : label -> voiceprint, as in ``Activity.voiceprints``
+        """
+        print_d = self._voiceprint(samples_n, [(0, len(samples_n))])[0]
+        return {label: float(np.dot(print_d, voice)) for label, voice in voices.items()}
 
 
 def _with_places(

@@ -44,7 +44,7 @@ def overlapping_turns(
     turns: list[Turn] = []
     for speaker, label in enumerate(labels):
         runs = active_runs(speakers_gs[:, speaker] > threshold)
-        runs = _bridged(runs, round(shortest_pause_s / FRAME_STEP_S))
+        runs = bridged(runs, round(shortest_pause_s / FRAME_STEP_S))
         shortest = shortest_turn_s / FRAME_STEP_S
         runs = [run for run in runs if run[1] - run[0] >= shortest]
         turns += as_turns(runs, label, len(speakers_gs), duration)
@@ -96,7 +96,7 @@ def as_turns(
     return turns
 
 
-def _bridged(runs: list[tuple[int, int]], longest: int) -> list[tuple[int, int]]:
+def bridged(runs: list[tuple[int, int]], longest: int) -> list[tuple[int, int]]:
     """Join runs whose gap is at most ``longest`` frames."""
     made: list[tuple[int, int]] = []
     for first, last in runs:

@@ -68,11 +68,13 @@ def _ends(text: str, number: type[float], expected: str) -> tuple[float, ...]:
 @_range_option(
     "--overlap", help="Percent of the speech time in which two or more speak (default: 5-25)."
 )
-@click.option("--channels", type=click.IntRange(min=1), help="Microphones (default: 8).")
+@click.option(
+    "--channels", type=click.IntRange(min=1), help="Microphones (default: 8, or one per speaker)."
+)
 @click.option(
     "--array",
-    type=click.Choice(["circular", "linear", "ad-hoc"]),
-    help="How they stand (default: circular).",
+    type=click.Choice(["circular", "linear", "ad-hoc", "headsets", "lapels"]),
+    help="How they stand, or who wears them (default: circular).",
 )
 @_range_option("--radius", "radius_m", help="Of a circle, m (default: 0.05-0.10).")
 @_range_option("--spacing", "spacing_m", help="Of a line's neighbours, m (default: 0.03-0.06).")

@@ -1,11 +1,12 @@
 """The cascade: who speaks when, then what was said, then who said it.
 
-    one signal    ``one_signal``   turns by voice, words of the signal, each word to a speaker
-    an array      ``separated``    turns by voice and place, a stream and its words per speaker
+    one signal      ``one_signal``    turns by voice, words of the signal, each word to a speaker
+    an array        ``separated``     turns by voice and place, a stream and its words per speaker
+    one per speaker ``per_speaker``   turns by level, each channel and its words a speaker
 
-On an array every speaker is recognised on a signal of his own (guided source separation), so that
-words spoken over each other are all written. Other layouts go through one signal
-(``ingest.plan_mono`` says which), and the transcript says so.
+On an array every speaker is recognised on a signal of his own (guided source separation), and so
+he is where everybody wears a microphone: words spoken over each other are all written. Other
+layouts go through one signal (``ingest.plan_mono`` says which), and the transcript says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from meetscribe.config import config_hash
 from meetscribe.engines.cascade_models import CascadeModels
 from meetscribe.engines.device import check_name, check_present
 from meetscribe.engines.one_signal import hear_one_signal
+from meetscribe.engines.per_speaker import hear_per_speaker
 from meetscribe.engines.run import Heard, Run
 from meetscribe.engines.separated import hear_array
 from meetscribe.engines.settings import CascadeSettings, parse_channels
@@ -87,19 +89,27 @@ class CascadeEngine:
 
     def _hear(self, recording: Recording, store: Store, progress: Progress, timer: Timer) -> Heard:
         plan = self._plan(recording)
-        used = self._array_channels(recording)
-        inputs = config_hash(recording.content_hash, repr(plan))
-        inputs = config_hash(inputs, used) if used else inputs
-        run = Run(recording, inputs, store, progress, timer)
-        if used:
-            return hear_array(run, self.models, plan, used)
-        return hear_one_signal(run, self.models, plan)
+        listed = self._listed_channels()
+
+        def run(*heard: object) -> Run:
+            inputs = config_hash(recording.content_hash, *map(repr, heard))
+            return Run(recording, inputs, store, progress, timer)
+
+        if recording.layout is Layout.ARRAY and self.settings.separation is not None:
+            array = ingest.plan_channels(recording, listed)
+            if len(array.channels) > 1:
+                return hear_array(run(plan, array), self.models, plan, array)
+        if recording.layout is Layout.PER_SPEAKER and self.settings.crosstalk is not None:
+            worn = listed or tuple(range(recording.num_channels))
+            heard = hear_per_speaker(run(worn), self.models, worn) if len(worn) > 1 else None
+            if heard is not None:
+                return heard
+        return hear_one_signal(run(plan), self.models, plan)
 
     def _plan(self, recording: Recording) -> ingest.MonoPlan:
-        channels = self.settings.channels
-        if channels == "auto" or channels in set(Layout):
+        wanted = self._listed_channels()
+        if wanted is None:
             return ingest.plan_mono(recording)
-        wanted = parse_channels(channels)
         if max(wanted) >= recording.num_channels:
             raise ConfigError(
                 f"{recording.session_id}: no channel {max(wanted)}, "
@@ -107,16 +117,14 @@ class CascadeEngine:
                 hint="channels are counted from 0",
             )
         share = 1.0 / len(wanted)
-        return ingest.MonoPlan(wanted, (share,) * len(wanted), f"channels {channels} as asked")
+        return ingest.MonoPlan(
+            wanted, (share,) * len(wanted), f"channels {self.settings.channels} as asked"
+        )
 
-    def _array_channels(self, recording: Recording) -> tuple[int, ...]:
-        """Give the channels to separate speakers with, none where there is nothing to separate."""
-        if recording.layout is not Layout.ARRAY or self.settings.separation is None:
-            return ()
+    def _listed_channels(self) -> tuple[int, ...] | None:
+        """Give the channels that were asked for, None where the recording decides."""
         wanted = self.settings.channels
-        listed = wanted != "auto" and wanted not in set(Layout)
-        channels = parse_channels(wanted) if listed else ingest.usable_channels(recording)
-        return channels if len(channels) > 1 else ()
+        return None if wanted == "auto" or wanted in set(Layout) else parse_channels(wanted)
 
 
 def _layout_warnings(recording: Recording, heard: Heard) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """An array: every speaker recognised on a signal of his own, separated with all channels.
 
-ChannelAudio -> Activity by voice and place -> turns underneath -> streams -> words -> Utterances
+channels -> Activity by voice and place -> turns underneath -> streams -> words -> less leakage
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from meetscribe import ingest
@@ -14,50 +14,57 @@ from meetscribe.engines import stages
 from meetscribe.engines.assign import assign_stream
 from meetscribe.engines.cascade_models import CascadeModels
 from meetscribe.engines.device import torch_device
+from meetscribe.engines.leakage import LeakageSettings, by_voice, said_once, to_be_judged
 from meetscribe.engines.run import Heard, Run
+from meetscribe.engines.settings import CascadeSettings
 from meetscribe.engines.who_speaks import who_speaks
 from meetscribe.models import describe_model
 from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
 from meetscribe.spatial.separate import SeparationSettings
 from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.spatial.underneath import find_underneath, with_turns
-from meetscribe.types import Activity, AudioReader, Progress, Segment, Turn
+from meetscribe.types import Activity, AudioReader, Progress, Segment, Turn, Utterance
 
 if TYPE_CHECKING:
     from meetscribe.recognize import Recognizer
 
 _JOIN_S = 1.0
 """Turns of a speaker with a shorter pause are heard together: Whisper needs context."""
+_AROUND_S = 0.1
+"""What a voiceprint hears before and after an utterance."""
 
 
 def hear_array(
     run: Run,
     models: CascadeModels,
     plan: ingest.MonoPlan,
-    used: tuple[int, ...],
+    array: ingest.ChannelPlan,
 ) -> Heard:
-    """Transcribe a recording whose channels ``used`` all hear everybody.
+    """Transcribe a recording whose channels all hear everybody.
 
-    ``plan`` makes the one signal by which voices are told apart at first.
+    ``plan`` makes the one signal by which voices are told apart at first, ``array`` says which
+    channels are good for separating speakers.
     """
     with run.timer("read"):
         audio = ingest.open_mono(run.recording, plan, progress=run.report("read"))
     with (
         audio,
-        ingest.open_channels(run.recording, used, progress=run.report("read")) as channels,
+        ingest.open_channels(
+            run.recording,
+            array.channels,
+            delays_s=array.delays_s,
+            signs=array.signs,
+            progress=run.report("read"),
+        ) as channels,
     ):
         with run.timer("activity"):
             activity = who_speaks(audio, run, models, channels=channels)
         with run.timer("recognize"):
             activity = _with_underneath(activity, channels, run, models)
-            language, streams = _stream_words(audio, channels, activity, run, models)
-        utterances = tuple(
-            utterance
-            for speaker, regions in streams.items()
-            for utterance in assign_stream(regions, speaker, activity)
-        )
-        how = f"speakers separated with {len(used)} channels"
-        return Heard(utterances, activity, language, audio.duration, how, audio.notes)
+            language, utterances = _stream_words(audio, channels, activity, run, models)
+        how = f"speakers separated with {len(array.channels)} channels"
+        notes = (*array.notes, *audio.notes)
+        return Heard(utterances, activity, language, audio.duration, how, notes)
 
 
 def _with_underneath(
@@ -94,39 +101,46 @@ def _stream_words(
     activity: Activity,
     run: Run,
     models: CascadeModels,
-) -> tuple[str, dict[str, list[RecognizedRegion]]]:
-    """Recognise every speaker on a stream of his own."""
+) -> tuple[str, tuple[Utterance, ...]]:
+    """Recognise every speaker on a stream of his own, and leave out what is not his in it."""
     settings, separation = models.settings, _separation(models)
     if not activity.turns:
-        return "", {}
+        return "", ()
 
     def make() -> dict[str, Any]:
         regions = speech_regions(activity, audio.duration)
         language = models.language(audio, regions)
         if not language:
-            return {"language": "", "streams": {}}
-        heard = recognise_streams(
+            return {"language": "", "streams": {}, "likeness": []}
+        with SeparatedStreams(
             channels,
-            activity,
-            models.recognizer(),
-            language=language,
-            separation=separation,
-            device=models.device,
+            activity.turns,
+            separation,
+            device=torch_device(models.device),
             threads=models.threads,
             progress=run.progress,
-        )
+        ) as streams:
+            heard = recognise_streams(
+                streams, activity, models.recognizer(), language=language, progress=run.progress
+            )
+            # the same words as below, so that utterances are found again by their times
+            written = _in_script(heard, language, settings)
+            utterances = _utterances(written, activity, settings.leakage)
+            likeness = _likeness(streams, utterances, activity.voiceprints, models)
         return {
             "language": language,
             "streams": {
                 speaker: stages.words_to_json(language, regions)
                 for speaker, regions in heard.items()
             },
+            "likeness": likeness,
         }
 
     decided_by = (
         settings.recognizer,
         settings.language,
         separation,
+        settings.leakage,
         describe_model(settings.recognizer.model),
         stages.activity_to_json(activity),
     )
@@ -135,10 +149,75 @@ def _stream_words(
     heard = {
         speaker: stages.words_from_json(regions)[1] for speaker, regions in made["streams"].items()
     }
-    return language, {
+    written = _in_script(heard, language, settings)
+    utterances = _utterances(written, activity, settings.leakage)
+    if settings.leakage is not None:
+        likeness = {(speaker, *span): like for speaker, *span, like in made["likeness"]}
+        utterances = by_voice(utterances, likeness, settings.leakage)
+    return language, utterances
+
+
+def _in_script(
+    heard: Mapping[str, list[RecognizedRegion]], language: str, settings: CascadeSettings
+) -> dict[str, list[RecognizedRegion]]:
+    return {
         speaker: convert_script(regions, language, settings.script)
         for speaker, regions in heard.items()
     }
+
+
+def _utterances(
+    heard: Mapping[str, Sequence[RecognizedRegion]],
+    activity: Activity,
+    settings: LeakageSettings | None,
+) -> tuple[Utterance, ...]:
+    """Group the words of all streams, each word that two streams share in one of them only."""
+    if settings is not None:
+        copies = said_once(
+            {
+                speaker: [word for region in regions for word in region.words]
+                for speaker, regions in heard.items()
+            },
+            settings,
+        )
+        heard = {
+            speaker: [
+                replace(
+                    region,
+                    words=tuple(word for word in region.words if word not in copies[speaker]),
+                )
+                for region in regions
+            ]
+            for speaker, regions in heard.items()
+        }
+    return tuple(
+        utterance
+        for speaker, regions in heard.items()
+        for utterance in assign_stream(regions, speaker, activity)
+    )
+
+
+def _likeness(
+    streams: SeparatedStreams,
+    utterances: Iterable[Utterance],
+    voices: Mapping[str, Sequence[float]],
+    models: CascadeModels,
+) -> list[tuple[str, float, float, dict[str, float]]]:
+    """Say how like the voice of each short utterance, on its stream, is to every speaker's."""
+    from meetscribe.activity import Diarizer
+
+    settings, diarizer = models.settings.leakage, models.diarizer()
+    if settings is None or len(voices) < 2 or not isinstance(diarizer, Diarizer):  # noqa: PLR2004
+        return []
+    made = []
+    for one in utterances:
+        if to_be_judged(one, settings):
+            samples_n = streams.read(
+                one.speaker, max(0.0, one.start - _AROUND_S), one.end + _AROUND_S
+            )
+            like = diarizer.likeness(samples_n, voices)
+            made.append((one.speaker, one.start, one.end, like))
+    return made
 
 
 def _separation(models: CascadeModels) -> SeparationSettings:
@@ -146,23 +225,19 @@ def _separation(models: CascadeModels) -> SeparationSettings:
 
 
 def recognise_streams(
-    channels: ingest.ChannelAudio,
+    streams: SeparatedStreams,
     activity: Activity,
     recognizer: Recognizer,
     *,
     language: str,
-    separation: SeparationSettings,
-    device: str,
-    threads: int,
     progress: Progress,
 ) -> dict[str, list[RecognizedRegion]]:
-    """Separate the speakers of an array recording and recognise each.
+    """Recognise each speaker on his own stream.
 
     Parameters
     ----------
-    channels : microphones that hear everybody
-    activity : turns that guide the separation; overlapping ones are what it is for
-    progress : called with ``separate`` and ``recognize``
+    activity : turns that guided the separation; overlapping ones are what it is for
+    progress : called with ``recognize``, and by ``streams``
 
     Returns
     -------
@@ -170,32 +245,22 @@ def recognise_streams(
         Speaker -> recognised pieces of his turns.
     """
     heard: dict[str, list[RecognizedRegion]] = {}
-    margin_s = separation.margin_s
-    with SeparatedStreams(
-        channels,
-        activity.turns,
-        separation,
-        device=torch_device(device),
-        threads=threads,
-        progress=progress,
-    ) as streams:
-        speakers = activity.speakers
-        spoken = {
-            speaker: sum(turn.duration for turn in activity.turns if turn.speaker == speaker)
-            for speaker in speakers
-        }
-        whole = sum(spoken.values()) or 1.0
-        before = 0.0
-        for speaker in speakers:
-            turns = tuple(turn for turn in activity.turns if turn.speaker == speaker)
-            regions = _joined(speech_regions(Activity(turns), channels.duration), margin_s)
-            heard[speaker] = recognizer.recognize(
-                streams.stream(speaker),
-                regions,
-                language=language,
-                progress=_part_of(progress, before / whole, spoken[speaker] / whole),
-            )
-            before += spoken[speaker]
+    spoken = {
+        speaker: sum(turn.duration for turn in activity.turns if turn.speaker == speaker)
+        for speaker in activity.speakers
+    }
+    whole = sum(spoken.values()) or 1.0
+    before = 0.0
+    for speaker, seconds in spoken.items():
+        turns = tuple(turn for turn in activity.turns if turn.speaker == speaker)
+        regions = speech_regions(Activity(turns), streams.duration)
+        heard[speaker] = recognizer.recognize(
+            streams.stream(speaker),
+            _joined(regions, streams.settings.margin_s),
+            language=language,
+            progress=_part_of(progress, before / whole, seconds / whole),
+        )
+        before += seconds
     progress("recognize", 1.0)
     return heard
 

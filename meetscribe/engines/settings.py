@@ -7,8 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from meetscribe.activity.crosstalk import CrosstalkSettings
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.config import Settings
+from meetscribe.engines.leakage import LeakageSettings
 from meetscribe.recognize.settings import RecognizerSettings
 from meetscribe.spatial.separate import SeparationSettings
 from meetscribe.spatial.underneath import UnderneathSettings
@@ -49,9 +51,9 @@ class CascadeSettings(Settings):
 
     ``diarizer`` is ``meetscribe`` or the hub name of a pyannote.audio pipeline. ``channels``
     overrides what the channels are taken for: ``auto``, a layout, or a list such as ``0,2-3``.
-    ``separation`` says how speakers are told apart with all channels of an array; without it one
-    signal is recognised for all. ``second_voice`` looks for words under somebody else's, where
-    one signal is recognised for all.
+    ``separation`` says how speakers are told apart with all channels of an array, ``crosstalk`` how
+    where each has a microphone of his own; without it one signal is recognised for all.
+    ``second_voice`` looks for words under somebody else's there.
     """
 
     diarizer: str = OWN_DIARIZER
@@ -63,7 +65,9 @@ class CascadeSettings(Settings):
     max_speakers: int | None = Field(None, ge=1)
     activity: DiarizationSettings = DiarizationSettings()
     separation: SeparationSettings | None = None
+    crosstalk: CrosstalkSettings | None = None
     underneath: UnderneathSettings | None = UnderneathSettings()
+    leakage: LeakageSettings | None = LeakageSettings()
     recognizer: RecognizerSettings = RecognizerSettings()
     second_voice: SecondVoiceSettings = SecondVoiceSettings()
 

@@ -10,15 +10,17 @@ Axes: C channel, N sample.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from meetscribe.ingest.alignment import find_late
 from meetscribe.ingest.decode import Decoder, nothing_decoded
-from meetscribe.ingest.excerpts import SILENT_DB, ChannelStats, measure
+from meetscribe.ingest.excerpts import CLIPPED_SHARE, SILENT_DB, ChannelSurvey, survey
+from meetscribe.ingest.faults import plan_surveyed
 from meetscribe.ingest.layout import SAME_CORRELATION
 from meetscribe.ingest.scratch import OnDisk, ScratchFile, samples_between
 from meetscribe.ingest.source import Samples
@@ -32,8 +34,6 @@ STAGE = "ingest"
 
 _BLOCK_S = 10.0
 _BYTES = 4
-_CLIPPED_SHARE = 0.001
-"""From here on clipping is worth a note, and excludes a channel where there are others."""
 _OPPOSED = -0.3
 _LOUD_QUANTILE = 0.99
 _OVERSHOOT = 1.05
@@ -67,66 +67,51 @@ def plan_mono(recording: Recording) -> MonoPlan:
     num = recording.num_channels
     if num == 1:
         return MonoPlan((0,), (1.0,), "one channel, used as it is")
-    stats = measure(recording)
-    alive = tuple(int(channel) for channel in np.flatnonzero(stats.alive_c))
+    heard = survey(recording)
+    alive = tuple(int(channel) for channel in np.flatnonzero(heard.alive_c))
     if not alive:
         return MonoPlan((0,), (1.0,), f"{num} channels without sound: channel 0 used")
     if len(alive) == 1:
         return _single(alive[0], f"only channel {alive[0]} of {num} carries sound: used")
     if recording.layout is Layout.ARRAY:
-        best = _best_channel(stats)
+        array = plan_surveyed(heard)
+        # one that has to be moved would put the mono signal at other times than the array's
+        late = find_late(heard, array.channels)
+        in_line = [channel for channel in array.channels if channel not in late]
+        best = _best_channel(heard, in_line or array.channels)
         reason = f"channel {best} of 0 to {num - 1} used (best signal to noise)"
         return _single(best, f"{num}-channel array: {reason}")
     left_out = f", {num - len(alive)} silent left out" if len(alive) < num else ""
     if recording.layout is Layout.PER_SPEAKER:
         reason = f"one microphone per speaker: sum of {len(alive)} channels{left_out}"
         return MonoPlan(alive, (1.0,) * len(alive), reason)
-    return _plan_mix(stats, alive, left_out)
+    return _plan_mix(heard, alive, left_out)
 
 
 def _single(channel: int, reason: str) -> MonoPlan:
     return MonoPlan((channel,), (1.0,), reason)
 
 
-def usable_channels(recording: Recording) -> tuple[int, ...]:
-    """Give the channels that carry sound and are not clipped; all that carry sound if none is.
-
-    Raises
-    ------
-    AudioError
-        If a file cannot be read.
-    """
-    if recording.num_channels == 1:
-        return (0,)
-    stats = measure(recording)
-    usable_c = stats.alive_c & (stats.clipped_share_c < _CLIPPED_SHARE)
-    if not usable_c.any():
-        usable_c = stats.alive_c
-    return tuple(int(channel) for channel in np.flatnonzero(usable_c))
-
-
-def _plan_mix(stats: ChannelStats, alive: tuple[int, ...], left_out: str) -> MonoPlan:
-    correlation_cc = stats.correlation_cc[np.ix_(alive, alive)]
+def _plan_mix(heard: ChannelSurvey, alive: tuple[int, ...], left_out: str) -> MonoPlan:
+    correlation_cc = heard.correlation_cc[np.ix_(alive, alive)]
     if float(np.abs(correlation_cc).min()) >= SAME_CORRELATION:
         first = alive[0]
         return _single(
             first, f"{len(alive)} channels are copies of one signal: channel {first} used{left_out}"
         )
     if float(correlation_cc.min()) < _OPPOSED:
-        best = _best_channel(stats)
+        best = _best_channel(heard, alive)
         return _single(best, f"mix with channels of opposite sign: channel {best} used")
     weight = 1.0 / len(alive)
     return MonoPlan(alive, (weight,) * len(alive), f"mix: mean of {len(alive)} channels{left_out}")
 
 
-def _best_channel(stats: ChannelStats) -> int:
+def _best_channel(heard: ChannelSurvey, among: Sequence[int]) -> int:
     """Give the channel with the largest distance of speech from noise in the speech band."""
-    noise_db_c = np.maximum(np.percentile(stats.level_db_ct, 10, axis=1), SILENT_DB + 10.0)
-    snr_db_c = stats.loud_db_c - noise_db_c
-    usable_c = stats.alive_c & (stats.clipped_share_c < _CLIPPED_SHARE)
-    if not usable_c.any():
-        usable_c = stats.alive_c
-    return int(np.argmax(np.where(usable_c, snr_db_c, -np.inf)))
+    noise_db_c = np.maximum(np.percentile(heard.level_db_ct, 10, axis=1), SILENT_DB + 10.0)
+    snr_db_c = heard.loud_db_c - noise_db_c
+    whole = [channel for channel in among if heard.clipped_share_c[channel] < CLIPPED_SHARE]
+    return max(whole or among, key=lambda channel: float(snr_db_c[channel]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +254,7 @@ def _decode_to(
     gain = meter.gain()
     if meter.peak == 0:
         notes.append("silent: every sample is 0")
-    if clipped_share >= _CLIPPED_SHARE:
+    if clipped_share >= CLIPPED_SHARE:
         notes.append(f"clipped: {100 * clipped_share:.1f} % of the samples are at full scale")
     if gain < 1:
         notes.append(f"louder than full scale: turned down by {-20 * math.log10(gain):.1f} dB")

@@ -117,6 +117,10 @@ class OnDisk:
         """Delete the scratch file."""
         self._file.close()
 
+    def read_into(self, values: NDArray[Any], offset: int) -> None:
+        """Fill a contiguous array with the bytes from ``offset`` on; see ``ScratchFile``."""
+        self._file.read_into(values, offset)
+
 
 def samples_between(start: float, end: float) -> tuple[int, int]:
     """Give the samples [first, last) between two times in seconds, both rounded to a sample.

@@ -1,8 +1,8 @@
 """A conversation heard in a room, block by block: nothing of the length of a meeting in memory.
 
 Every utterance is brought to one level, given the loudness of its speaker, and sent through the
-room. The first pass hears channel 0 alone, to learn how loud the speech is; the second makes
-every channel, with noise at the ratio that is wanted.
+room. The first pass hears one channel alone (of close microphones everybody's own), to learn how
+loud the speech is; the second makes every channel, with noise at the ratio that is wanted.
 
 Axes: C channel, K speaker, N sample.
 """
@@ -45,7 +45,7 @@ class Levels:
     speakers_db : gain of each speaker
     utterances_db : gain of each utterance on top of it
     microphones_db : gain of each channel
-    snr_db : speech against diffuse noise, at channel 0 before its gain
+    snr_db : speech against diffuse noise, at channel 0 before its gain, or at everybody's own
     points_db : the same for each noise with a place
     """
 
@@ -75,7 +75,9 @@ def draw_levels(
         utterances_db=tuple(
             rng.uniform(-_UTTERANCE_DB, _UTTERANCE_DB, len(conversation.said)).tolist()
         ),
-        microphones_db=spread(settings.microphone_spread_db, settings.channels),
+        microphones_db=spread(
+            settings.microphone_spread_db, settings.num_channels(len(conversation.speakers))
+        ),
         snr_db=snr_db,
         points_db=tuple(rng.uniform(*settings.point_snr_db, num_noises).tolist()),
     )
@@ -105,12 +107,12 @@ class Stage:
             for said, gain_db in zip(conversation.said, levels.utterances_db, strict=True)
         ]
 
-    def images(self, channels: int | None = None) -> Iterator[tuple[Samples, float]]:
+    def images(self, only_k: Sequence[int] | None = None) -> Iterator[tuple[Samples, float]]:
         """Give what the microphones hear of every speaker alone.
 
         Parameters
         ----------
-        channels : only so many, from the first; None means all
+        only_k : of each speaker the one channel to hear him at; None means all channels
 
         Yields
         ------
@@ -119,7 +121,11 @@ class Stage:
         float
             The share that is done.
         """
-        responses = [response_cn[:channels] for response_cn in self._acoustics.speakers]
+        responses = list(self._acoustics.speakers)
+        if only_k is not None:
+            responses = [
+                heard_cn[[channel]] for heard_cn, channel in zip(responses, only_k, strict=True)
+            ]
         block = round(_BLOCK_S * SAMPLE_RATE_HZ)
         buffer_kcn = np.zeros((len(responses), len(responses[0]), block), np.float32)
         cues = list(reversed(self._cues))
@@ -158,16 +164,18 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """What the first pass heard at channel 0: power while somebody speaks, and the peak."""
+    """What the first pass heard: power while somebody speaks, and the peak."""
 
     power: float
     peak: float
 
 
-def measure_speech(stage: Stage, turns: Sequence[Turn], heard: Callable[[float], None]) -> Loudness:
-    """Hear the conversation at channel 0; ``heard`` is told the share that is done."""
+def measure_speech(
+    stage: Stage, turns: Sequence[Turn], reference_k: Sequence[int], heard: Callable[[float], None]
+) -> Loudness:
+    """Hear each speaker at one channel; ``heard`` is told the share that is done."""
     energy = peak = 0.0
-    for images_kcn, done in stage.images(channels=1):
+    for images_kcn, done in stage.images(reference_k):
         speech_n = images_kcn[:, 0].sum(axis=0)
         energy += float(np.sum(np.square(speech_n, dtype=np.float64)))
         peak = max(peak, float(np.abs(speech_n).max()))
@@ -182,7 +190,7 @@ class Mixer:
 
     Parameters
     ----------
-    loudness : of the speech at channel 0 before any of this
+    loudness : of the speech at the scene's ``reference_k`` before any of this
     """
 
     def __init__(
@@ -194,7 +202,7 @@ class Mixer:
         rng: np.random.Generator,
     ) -> None:
         gain_c = 10 ** (np.array(levels.microphones_db) / 20)
-        loudest = loudness.peak * _loudest_way(acoustics.speakers, gain_c)
+        loudest = loudness.peak * _loudest_way(acoustics.speakers, scene.reference_k, gain_c)
         self._gain_c1 = (PEAK / loudest * gain_c).astype(np.float32)[:, None]
         self.colours = [Colour.draw(rng) for _ in range(1 + len(acoustics.noises))]
         speech_rms = math.sqrt(loudness.power)
@@ -225,12 +233,15 @@ class Mixer:
 
     @property
     def snr_db(self) -> float:
-        """Speech against all noise so far, at channel 0, measured."""
+        """Speech against all noise so far, at channel 0 or everybody's own, measured."""
         noise_power = self._noise_energy / self._num_samples
         return 10 * math.log10(self._loudness.power / noise_power)
 
 
-def _loudest_way(responses: Sequence[Samples], gain_c: NDArray[np.float64]) -> float:
-    """Estimate how much louder the loudest channel is than channel 0, for any speaker."""
+def _loudest_way(
+    responses: Sequence[Samples], reference_k: Sequence[int], gain_c: NDArray[np.float64]
+) -> float:
+    """Estimate how much louder the loudest channel is than the reference, for any speaker."""
     level_kc = np.stack([np.linalg.norm(own_cn, axis=1) for own_cn in responses])
-    return float((level_kc * gain_c / level_kc[:, :1]).max())
+    at_reference_k = level_kc[np.arange(len(level_kc)), list(reference_k)]
+    return float((level_kc * gain_c / at_reference_k[:, None]).max())

@@ -1,4 +1,4 @@
-"""A room, a table with microphones, and people around it: where everybody is, and how it sounds.
+"""A room with a table, people around it, and microphones there or on them; how it sounds.
 
 Impulse responses are those of image sources in a box (Allen and Berkley 1979), from
 pyroomacoustics, which lives here alone. It wants positions as (3, C); everywhere else they are
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetscribe.errors import ConfigError
-from meetscribe.train.settings import SimulationSettings
+from meetscribe.train.settings import ARRAY_CHANNELS, SimulationSettings
 from meetscribe.types import SAMPLE_RATE_HZ
 
 Floats = NDArray[np.float64]
@@ -31,6 +31,12 @@ _MOUTH_M = (1.05, 1.30)
 _NOISE_M = (0.3, 2.2)
 _WALL_M = 0.4
 _LEAST_DISTANCE_M = 0.25
+_CLOSE_M = {"headsets": (0.03, 0.08), "lapels": (0.15, 0.25)}
+"""From a mouth to its own microphone."""
+_CLOSE_RISE = {"headsets": (-0.5, 0.1), "lapels": (-0.95, -0.8)}
+"""The direction it lies in: sine of the angle upwards; it is in front of the speaker."""
+_SPARE_M = (0.2, 0.5)
+"""From the middle of the table to a microphone that nobody wears."""
 _NOISE_DISTANCE_M = 1.0
 _OFF_CENTRE = 0.08
 """How far from the middle of the room the table may stand, as a share of the room."""
@@ -60,6 +66,7 @@ class Scene:
     rt60_s : reverberation time that is aimed at
     centre_m : middle of the array
     microphones_c3, speakers_k3, noises_k3 : positions
+    close : whether channel k is the microphone that speaker k wears
     """
 
     room_m: tuple[float, float, float]
@@ -68,10 +75,18 @@ class Scene:
     microphones_c3: Floats
     speakers_k3: Floats
     noises_k3: Floats
+    close: bool = False
+
+    @property
+    def reference_k(self) -> tuple[int, ...]:
+        """The channel at which the loudness of each speaker counts, his own one or the first."""
+        num = len(self.speakers_k3)
+        return tuple(range(num)) if self.close else (0,) * num
 
     def delays(self) -> Floats:
-        """Give the seconds from each speaker to the middle of the array, shape (K,)."""
-        distance_k = np.linalg.norm(self.speakers_k3 - self.centre_m, axis=1)
+        """Give the seconds from each speaker to his microphone or the middle of the array: (K,)."""
+        goal_k3 = self.microphones_c3[: len(self.speakers_k3)] if self.close else self.centre_m
+        distance_k = np.linalg.norm(self.speakers_k3 - goal_k3, axis=1)
         return np.asarray(distance_k / SPEED_OF_SOUND_M_S)
 
 
@@ -96,7 +111,7 @@ class Acoustics:
 def draw_scene(
     settings: SimulationSettings, num_speakers: int, rng: np.random.Generator, *, rt60_s: float
 ) -> Scene:
-    """Draw a room, an array near its middle and people around that.
+    """Draw a room, an array or a table near its middle, and people around that.
 
     Raises
     ------
@@ -112,13 +127,18 @@ def draw_scene(
         centre_m = np.array(
             [length * (0.5 + off_2[0]), width * (0.5 + off_2[1]), rng.uniform(*_TABLE_M)]
         )
+        array_c3 = None if settings.close else place_microphones(settings, rng)
+        seats_k3 = _seats(settings, num_speakers, float(centre_m[2]), rng)
+        if array_c3 is None:
+            array_c3 = place_close(settings, seats_k3, rng)
         scene = Scene(
             room_m=room_m,
             rt60_s=rt60_s,
             centre_m=centre_m,
-            microphones_c3=centre_m + place_microphones(settings, rng),
-            speakers_k3=centre_m + _seats(settings, num_speakers, float(centre_m[2]), rng),
+            microphones_c3=centre_m + array_c3,
+            speakers_k3=centre_m + seats_k3,
             noises_k3=_noise_places(room_m, num_noises, rng),
+            close=settings.close,
         )
         if _fits(scene) and _sabine_absorption(room_m, rt60_s) < 1:
             return scene
@@ -135,7 +155,7 @@ def place_microphones(settings: SimulationSettings, rng: np.random.Generator) ->
     A circle has channel k at k / C of a turn; a line is in order of its channels; an ad hoc
     array lies scattered on the table, no two within 10 cm where that is possible.
     """
-    num = settings.channels
+    num = settings.channels or ARRAY_CHANNELS
     radius, spacing = rng.uniform(*settings.radius_m), rng.uniform(*settings.spacing_m)
     turn = rng.uniform(0, 2 * np.pi)
     if settings.array == "ad-hoc":
@@ -147,6 +167,26 @@ def place_microphones(settings: SimulationSettings, rng: np.random.Generator) ->
         return np.stack([along_c * np.cos(turn), along_c * np.sin(turn), np.zeros(num)], axis=1)
     angle_c = turn + 2 * np.pi * np.arange(num) / num
     return radius * np.stack([np.cos(angle_c), np.sin(angle_c), np.zeros(num)], axis=1)
+
+
+def place_close(
+    settings: SimulationSettings, speakers_k3: Floats, rng: np.random.Generator
+) -> Floats:
+    """Draw a microphone for each speaker, and spare ones on the table; shape (C, 3) in metres.
+
+    ``speakers_k3`` counts from the middle of the table, as what is given does.
+    """
+    places = []
+    for mouth_3 in speakers_k3:
+        ahead = math.atan2(-mouth_3[1], -mouth_3[0]) + rng.uniform(-1.0, 1.0)
+        rise = rng.uniform(*_CLOSE_RISE[settings.array])
+        level = math.sqrt(1 - rise**2)
+        way_3 = np.array([level * math.cos(ahead), level * math.sin(ahead), rise])
+        places.append(mouth_3 + rng.uniform(*_CLOSE_M[settings.array]) * way_3)
+    for _ in range(settings.num_channels(len(speakers_k3)) - len(speakers_k3)):
+        angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(*_SPARE_M)
+        places.append(np.array([distance * math.cos(angle), distance * math.sin(angle), 0.02]))
+    return np.stack(places)
 
 
 def _scattered(num: int, spread: float, rng: np.random.Generator) -> Floats:
@@ -188,7 +228,8 @@ def _fits(scene: Scene) -> bool:
             return False
     if _closest(scene.noises_k3, scene.microphones_c3) < _NOISE_DISTANCE_M:
         return False
-    nearest = _closest(scene.speakers_k3, scene.microphones_c3)
+    others = len(scene.speakers_k3) if scene.close else 0
+    nearest = _closest(scene.speakers_k3, scene.microphones_c3[others:])
     order = np.argsort(np.arctan2(*(scene.speakers_k3 - scene.centre_m)[:, 1::-1].T))
     ring = scene.speakers_k3[[*order, order[0]]] if len(order) > 1 else scene.speakers_k3
     apart = min((float(np.linalg.norm(a - b)) for a, b in pairwise(ring)), default=math.inf)
@@ -196,7 +237,7 @@ def _fits(scene: Scene) -> bool:
 
 
 def _closest(some_k3: Floats, others_c3: Floats) -> float:
-    if not len(some_k3):
+    if not len(some_k3) or not len(others_c3):
         return math.inf
     return float(np.linalg.norm(some_k3[:, None] - others_c3[None], axis=2).min())
 
@@ -217,7 +258,9 @@ def simulate_room(scene: Scene) -> Acoustics:
     """
     absorption = _sabine_absorption(scene.room_m, scene.rt60_s)
     for _ in range(_ADJUSTMENTS):
-        trial = _responses(scene, absorption, scene.speakers_k3[:1], scene.microphones_c3[:1])
+        # a microphone at the mouth hears hardly any reverberation: measured on the table
+        listener_c3 = scene.centre_m[None] if scene.close else scene.microphones_c3[:1]
+        trial = _responses(scene, absorption, scene.speakers_k3[:1], listener_c3)
         ratio = reverberation_time(trial[0][0]) / scene.rt60_s
         if abs(ratio - 1) <= _NEAR_TARGET:
             break
@@ -225,7 +268,12 @@ def simulate_room(scene: Scene) -> Acoustics:
     sources_k3 = np.concatenate([scene.speakers_k3, scene.noises_k3])
     responses = _responses(scene, absorption, sources_k3, scene.microphones_c3)
     num = len(scene.speakers_k3)
-    times = [reverberation_time(own_n) for own_cn in responses[:num] for own_n in own_cn]
+    times = [
+        reverberation_time(heard_n)
+        for speaker, heard_cn in enumerate(responses[:num])
+        for channel, heard_n in enumerate(heard_cn)
+        if not scene.close or channel != speaker or num == 1
+    ]
     return Acoustics(
         speakers=tuple(responses[:num]),
         noises=tuple(responses[num:]),

@@ -14,7 +14,9 @@ from meetscribe.config import Settings
 
 MAX_OVERLAP = 0.7
 """Two voices at a time, and now and then three, give no more than this."""
+ARRAY_CHANNELS = 8
 _FLAC_CHANNELS = 8
+_CLOSE = ("headsets", "lapels")
 
 Pair = tuple[float, float]
 
@@ -43,13 +45,16 @@ class SimulationSettings(Settings):
     overlap : share of the speech time during which two or more speak; 10 % and 90 % of the AMI
         meetings are the default
     backchannel_s : longest utterance that is said under somebody else's
-    channels, array : number of microphones, and how they stand
+    channels, array : number of microphones, and how they stand: around or on the table, or one at
+        the mouth of every speaker (headsets) or at his chest (lapels); of these, those beyond the
+        number of speakers lie on the table. None is 8, or one per speaker
     radius_m, spacing_m, spread_m : of a circle, between neighbours on a line, and how far from
         the middle of the table the microphones of an ad hoc array lie at most
     length_m, width_m, height_m : of the room
     distance_m : horizontal, from the middle of the array to a speaker
     rt60_s : reverberation time; the absorption of the walls is adjusted until it is measured
-    snr_db : speech against diffuse noise, at channel 0 while somebody speaks
+    snr_db : speech against diffuse noise, at channel 0 while somebody speaks; at everybody's
+        own microphone if he has one
     point_noises, point_snr_db : number of noise sources with a place, and how loud each is
     voice_spread_db, microphone_spread_db : standard deviation of levels over the speakers, and
         of gains over the channels; three of them are the most
@@ -67,8 +72,8 @@ class SimulationSettings(Settings):
     utterance_s: Annotated[Pair, AfterValidator(_between(0.1, 60))] = (0.3, 30.0)
     overlap: Annotated[Pair, AfterValidator(_between(0, MAX_OVERLAP))] = (0.05, 0.25)
     backchannel_s: float = Field(default=2.0, ge=0, le=5)
-    channels: int = Field(default=8, ge=1, le=64)
-    array: Literal["circular", "linear", "ad-hoc"] = "circular"
+    channels: int | None = Field(default=None, ge=1, le=64)
+    array: Literal["circular", "linear", "ad-hoc", "headsets", "lapels"] = "circular"
     radius_m: Annotated[Pair, AfterValidator(_between(0.005, 1))] = (0.05, 0.10)
     spacing_m: Annotated[Pair, AfterValidator(_between(0.005, 1))] = (0.03, 0.06)
     spread_m: Annotated[Pair, AfterValidator(_between(0.1, 3))] = (0.6, 1.2)
@@ -86,6 +91,32 @@ class SimulationSettings(Settings):
     audio_format: Literal["flac", "wav"] = "flac"
     seed: int = Field(default=0, ge=0)
 
+    def num_channels(self, num_speakers: int) -> int:
+        """Give the number of microphones in a meeting of so many speakers."""
+        if self.channels is not None:
+            return self.channels
+        return num_speakers if self.close else ARRAY_CHANNELS
+
+    @property
+    def close(self) -> bool:
+        """Whether everybody has a microphone of his own."""
+        return self.array in _CLOSE
+
+    @model_validator(mode="after")
+    def _channels_make_sense(self) -> Self:
+        most = self.speakers[1]
+        if self.close and self.channels is not None and self.channels < most:
+            raise ValueError(
+                f"{self.channels} channels for up to {most} speakers with {self.array}: "
+                "expected one for each at least"
+            )
+        if self.audio_format == "flac" and self.num_channels(most) > _FLAC_CHANNELS:
+            raise ValueError(
+                f"{self.num_channels(most)} channels as flac, which holds {_FLAC_CHANNELS} at "
+                "most: expected audio_format wav"
+            )
+        return self
+
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
         counts = (("speakers", self.speakers, 1, 20), ("point_noises", self.point_noises, 0, 8))
@@ -98,10 +129,5 @@ class SimulationSettings(Settings):
             raise ValueError(
                 f"overlap {self.overlap[0]:.0%} with one speaker: nobody overlaps himself; "
                 "expected an overlap from 0, or at least 2 speakers"
-            )
-        if self.audio_format == "flac" and self.channels > _FLAC_CHANNELS:
-            raise ValueError(
-                f"{self.channels} channels as flac, which holds {_FLAC_CHANNELS} at most: "
-                "expected audio_format wav"
             )
         return self

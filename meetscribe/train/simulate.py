@@ -9,7 +9,8 @@ Per meeting, named after its number:
     sim001.scene.json     the room, positions, levels, seed, sources and measured statistics
     sim001.images/        on request, what the microphones hear of every speaker alone
 
-Times are those of the sound at the middle of the array. The same table, settings and packages
+Times are those of the sound at the middle of the array, or at the microphone that the speaker
+wears. The same table, settings and packages
 give the same bytes.
 """
 
@@ -283,6 +284,7 @@ class _Meeting:
                     "distance_m": round(math.hypot(x, y, z), 4),
                     "azimuth_deg": round(math.degrees(math.atan2(y, x)) % 360, 2),
                     "gain_db": round(self.levels.speakers_db[row], 2),
+                    **({"channel": row} if scene.close else {}),
                 }
             )
         return {
@@ -328,14 +330,17 @@ def _write_audio(
     """Write mixture and images; gives what was measured on the way."""
     stage = Stage(meeting.conversation, meeting.acoustics, meeting.levels, heard.samples)
     loudness = measure_speech(
-        stage, meeting.turns(), lambda done: progress("levels", min(done, 1.0))
+        stage,
+        meeting.turns(),
+        meeting.scene.reference_k,
+        lambda done: progress("levels", min(done, 1.0)),
     )
     mixer = Mixer(meeting.scene, meeting.acoustics, meeting.levels, loudness, rng)
     speakers = meeting.conversation.speakers if settings.images else ()
     num_samples = round(meeting.conversation.duration * SAMPLE_RATE_HZ)
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(AudioWriter(path, settings.channels, num_samples))
+            stack.enter_context(AudioWriter(path, len(meeting.scene.microphones_c3), num_samples))
             for path in files.sound(speakers)
         ]
         for images_kcn, done in stage.images():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from meetscribe.errors import AudioError
-from meetscribe.ingest import guess_layout, plan_mono, probe
+from meetscribe.ingest import guess_layout, plan_channels, plan_mono, probe
 from meetscribe.types import Layout
 
 RATE_HZ = 16_000
@@ -175,3 +175,51 @@ def test_a_given_layout_is_kept(tmp_path, make):
         probe([path], layout=Layout.MONO)
     path = make.write(tmp_path / "b.wav", make.coded(1, 100))
     assert probe([path], layout=Layout.ARRAY).layout is Layout.MONO
+
+
+@pytest.mark.parametrize("late_s", [(0.3, 0.0, 0.3, 0.0), (0.0, 0.15, 0.3, 0.45)])
+def test_recorders_started_one_after_the_other_are_an_array(tmp_path, make, late_s):
+    """The last sounds of a turn are heard by the late ones alone."""
+    heard_cn = in_room(make.talk(4, 30.0), TALKERS, SCENES["far over a table"][0])
+    late_cn = [
+        np.roll(own_n, round(s * RATE_HZ)) for s, own_n in zip(late_s, heard_cn, strict=True)
+    ]
+    recording = guessed(tmp_path, make, noisy(np.stack(late_cn), 25))
+    assert recording.layout is Layout.ARRAY, recording.layout_reason
+
+
+def test_two_microphones_next_to_people_do_not_make_six_one_each(tmp_path, make):
+    near_db_k, far_db_k = np.full(4, -25.0), np.array([-12.0, -12.0, 0.0, 0.0])
+    gains_db_ck = np.stack([near_db_k, near_db_k, *[far_db_k] * 4])
+    gains_db_ck[0, 0] = gains_db_ck[1, 1] = 0.0
+    heard_cn = 10 ** (gains_db_ck / 20) @ make.talk(4, 40.0)
+    recording = guessed(tmp_path, make, noisy(heard_cn, 40))
+    assert recording.layout is Layout.ARRAY, recording.layout_reason
+
+
+def test_headsets_recorded_out_of_step_are_still_one_each(tmp_path, make):
+    heard_cn = in_room(make.talk(4, 30.0), TALKERS, SCENES["headsets"][0])
+    heard_cn[2] = np.roll(heard_cn[2], 4_000)
+    recording = guessed(tmp_path, make, noisy(heard_cn, 25))
+    assert recording.layout is Layout.PER_SPEAKER, recording.layout_reason
+
+
+def test_excerpts_are_heard_once(tmp_path, make, monkeypatch):
+    from meetscribe.ingest import excerpts
+
+    opened = []
+    decoder = excerpts.Decoder
+    monkeypatch.setattr(
+        excerpts, "Decoder", lambda *how, **more: opened.append(how) or decoder(*how, **more)
+    )
+    path = make.write(tmp_path / "a.wav", noisy(make.talk(3, 12.0), 40))
+    recording = probe([path])
+    first = len(opened)
+    assert first == 2
+    plan_mono(recording)
+    guess_layout(recording)
+    plan_channels(recording)
+    assert len(opened) == first
+    make.write(tmp_path / "a.wav", noisy(make.talk(3, 13.0), 40))
+    guess_layout(recording)
+    assert len(opened) == 2 * first

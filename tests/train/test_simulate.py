@@ -23,7 +23,13 @@ from meetscribe.train import SimulationSettings, simulate
 from meetscribe.train.casting import choose_speakers
 from meetscribe.train.conversation import converse
 from meetscribe.train.noise import Colour, DiffuseNoise, PointNoise
-from meetscribe.train.rooms import draw_scene, place_microphones, reverberation_time, simulate_room
+from meetscribe.train.rooms import (
+    draw_scene,
+    place_close,
+    place_microphones,
+    reverberation_time,
+    simulate_room,
+)
 from meetscribe.train.speech import Reading, Spoken, load_corpus, speech_regions
 from meetscribe.train.turns import measure_turns
 from meetscribe.types import Segment
@@ -371,6 +377,41 @@ def test_high_frequencies_fade_on_their_way_as_in_the_simulator_itself():
     assert late_tilt_db(own_n) == pytest.approx(late_tilt_db(theirs_n), abs=1.5)
 
 
+@pytest.mark.parametrize(
+    ("array", "reach_m"), [("headsets", (0.03, 0.08)), ("lapels", (0.15, 0.25))]
+)
+def test_everybody_wears_a_microphone_and_spare_ones_lie_on_the_table(array, reach_m):
+    mouths_k3 = np.array([[1.0, 0.0, 0.4], [0.0, 1.2, 0.5], [-1.0, -0.3, 0.4]])
+    worn = small(array=array, channels=5)
+    places_c3 = place_close(worn, mouths_k3, np.random.default_rng(0))
+    away_k = np.linalg.norm(places_c3[:3] - mouths_k3, axis=1)
+    assert reach_m[0] <= away_k.min() <= away_k.max() <= reach_m[1]
+    assert np.linalg.norm(places_c3[3:, :2], axis=1).max() < 0.5
+    assert place_close(
+        small(array=array, channels=None), mouths_k3, np.random.default_rng(0)
+    ).shape == (
+        3,
+        3,
+    )
+
+
+def test_headsets_hear_the_others_15_to_30_db_below_their_own_speaker():
+    worn = small(array="headsets", channels=None)
+    room = simulate_room(draw_scene(worn, 3, np.random.default_rng(4), rt60_s=0.4))
+    level_kc = np.array([20 * np.log10(np.linalg.norm(way_cn, axis=1)) for way_cn in room.speakers])
+    below_kc = np.diag(level_kc)[:, None] - level_kc
+    others = ~np.eye(3, dtype=bool)
+    assert 12 < below_kc[others].min() <= below_kc[others].max() < 35
+    assert room.rt60_s == pytest.approx(0.4, rel=0.15)
+
+
+def test_too_few_microphones_for_everybody_are_refused():
+    with pytest.raises(ValueError, match="2 channels for up to 3 speakers with headsets"):
+        small(array="headsets")
+    with pytest.raises(ValueError, match="9 channels as flac"):
+        small(array="lapels", channels=None, speakers=(2, 9))
+
+
 def test_a_room_that_is_too_small_is_refused():
     with pytest.raises(ConfigError, match="no room for 4 speakers"):
         draw_scene(small(distance_m=(5.0, 6.0)), 4, np.random.default_rng(0), rt60_s=0.3)
@@ -501,6 +542,25 @@ def test_the_scene_says_where_everybody_is(meeting):
         assert away_3[:2] == pytest.approx([flat * np.cos(angle), flat * np.sin(angle)], abs=1e-3)
     assert scene["rt60_s"] == pytest.approx(scene["rt60_target_s"], rel=0.1)
     assert scene["seed"] == 3
+
+
+def test_a_meeting_with_headsets_has_a_channel_for_each_speaker(table, tmp_path):
+    worn = small(array="headsets", channels=None, snr_db=(30.0, 30.0), microphone_spread_db=3.0)
+    (audio,) = simulate(table, tmp_path, worn)
+    samples_cn, scene = read_cn(audio), scene_of(audio)
+    assert len(samples_cn) == len(scene["speakers"]) == len(scene["microphone_gains_db"]) == 3
+    assert 0.2 < np.abs(samples_cn).max() < 0.8
+    turns = parse_file(audio.with_suffix(".rttm")).turns
+    for one in scene["speakers"]:
+        alone = [
+            turn
+            for turn in turns
+            if turn.speaker == one["speaker"]
+            and not any(o.start < turn.end and turn.start < o.end for o in turns if o != turn)
+        ]
+        for turn in alone:
+            piece_cn = samples_cn[:, round(turn.start * RATE_HZ) : round(turn.end * RATE_HZ)]
+            assert np.argmax(np.mean(piece_cn**2, axis=1)) == one["channel"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
