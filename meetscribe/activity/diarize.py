@@ -17,6 +17,7 @@ import numpy as np
 
 from meetscribe.activity import segmentation, turns, voiceprint
 from meetscribe.activity.clustering import Bounds, cluster
+from meetscribe.activity.groups import join_moved, sums, unit_length, without_small
 from meetscribe.activity.segmentation import FRAME_STEP_S, SegmentationNetwork, Windows
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.activity.tracks import Track, stitch
@@ -37,8 +38,6 @@ _ENOUGH_S = 10.0
 """Whoever speaks so long is a speaker in a recording of any length."""
 _FINEST_FRAMES = 12
 """Units are cut down to this (0.2 s) where more speakers are asked for than there are units."""
-
-
 _SEGMENTATION_SHARE = 0.7
 """Of the time that a recording takes; the rest goes to voiceprints."""
 
@@ -173,7 +172,7 @@ def _voices_of(activity: Activity) -> dict[str, tuple[float, ...]]:
     """Give the voice part of the prints, unit length: a voice is the same in another room."""
     voices = {}
     for label, print_ in activity.voiceprints.items():
-        voice = _unit_length(np.array(print_[:VOICEPRINT_SIZE], dtype=np.float32)[None])[0]
+        voice = unit_length(np.array(print_[:VOICEPRINT_SIZE], dtype=np.float32)[None])[0]
         voices[label] = tuple(voice.tolist())
     return voices
 
@@ -217,15 +216,17 @@ def resolve(  # noqa: PLR0917 - one value of each stage before
     labels_u[clean] = cluster(
         prints_ud[clean], weights_u[clean], same_voice=settings.same_voice, bounds=bounds
     )
+    if prints_ud.shape[1] > VOICEPRINT_SIZE:
+        labels_u = join_moved(labels_u, prints_ud, weights_u, units, settings.same_voice_moved)
     share = settings.shortest_speaker_share * float(weights_u[clean].sum())
     shortest_s = max(settings.shortest_speaker_s, min(share, _ENOUGH_S))
-    labels_u = _without_small(labels_u, prints_ud, weights_u, shortest_s, bounds)
+    labels_u = without_small(labels_u, prints_ud, weights_u, shortest_s, bounds)
     num = int(labels_u.max()) + 1
-    centres_sd = _unit_length(_sums(labels_u, prints_ud, weights_u, num))
+    centres_sd = unit_length(sums(labels_u, prints_ud, weights_u, num))
     smoothed_u = smooth(units, labels_u, prints_ud @ centres_sd.T, settings.switch_cost)
     if len(np.unique(smoothed_u[smoothed_u >= 0])) == num:
         labels_u = smoothed_u
-        centres_sd = _unit_length(_sums(labels_u, prints_ud, weights_u, num))
+        centres_sd = unit_length(sums(labels_u, prints_ud, weights_u, num))
     speakers_gs = np.zeros((windows.num_frames, num), dtype=np.float32)
     of_track: dict[int, dict[Unit, int]] = defaultdict(dict)
     for unit, label in zip(units, labels_u.tolist(), strict=True):
@@ -312,58 +313,6 @@ def _free_match(
         return int(scores_s.argmax()), -1.0
     free_s = np.where(busy_s, -np.inf, scores_s)
     return int(free_s.argmax()), float(free_s.max())
-
-
-def _without_small(
-    labels_u: NDArray[np.int64],
-    prints_ud: NDArray[np.float32],
-    weights_u: NDArray[np.float32],
-    shortest_s: float,
-    bounds: Bounds,
-) -> NDArray[np.int64]:
-    """Give the units of speakers with too little speech to the most similar other speaker."""
-    known = labels_u >= 0
-    num = int(labels_u.max()) + 1
-    seconds_s = np.zeros(num)
-    np.add.at(seconds_s, labels_u[known], weights_u[known])
-    sums_sd = _sums(labels_u, prints_ud, weights_u, num)
-    target_s = np.arange(num)
-    left = num
-    while left > max(bounds.low, 1):
-        smallest = int(seconds_s.argmin())
-        if seconds_s[smallest] >= shortest_s:
-            break
-        scores_s = _unit_length(sums_sd) @ sums_sd[smallest]
-        scores_s[~np.isfinite(seconds_s)] = -np.inf
-        scores_s[smallest] = -np.inf
-        best = int(scores_s.argmax())
-        sums_sd[best] += sums_sd[smallest]
-        seconds_s[best] += seconds_s[smallest]
-        seconds_s[smallest] = np.inf
-        target_s[target_s == smallest] = best
-        left -= 1
-    labels = labels_u.copy()
-    labels[known] = np.unique(target_s[labels_u[known]], return_inverse=True)[1]
-    return labels
-
-
-def _sums(
-    labels_u: NDArray[np.int64],
-    prints_ud: NDArray[np.float32],
-    weights_u: NDArray[np.float32],
-    num: int,
-) -> NDArray[np.float32]:
-    """Give the weighted sum of every speaker's voiceprints, shape (S, D)."""
-    sums_sd = np.zeros((num, prints_ud.shape[1]), dtype=np.float32)
-    for speaker in range(num):
-        mine = labels_u == speaker
-        sums_sd[speaker] = weights_u[mine] @ prints_ud[mine]
-    return sums_sd
-
-
-def _unit_length(rows_sd: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths: NDArray[np.float32] = np.linalg.norm(rows_sd, axis=1, keepdims=True)
-    return (rows_sd / np.maximum(lengths, 1e-8)).astype(np.float32)
 
 
 def _activity(

@@ -28,6 +28,9 @@ class DiarizationSettings(Settings):
     """What the place of a voice counts beside its sound, where an array hears it; 0 is nothing."""
     same_voice_and_place: float = Field(0.25, ge=-1.0, le=1.0)
     """As ``same_voice``, for the two together."""
+    same_voice_moved: float = Field(0.275, ge=-1.0, le=1.0)
+    """As ``same_voice``, where one has gone silent at one place before the other speaks at another:
+    one person who moved."""
     switch_cost: float = Field(0.3, ge=0.0)
     """Cosine that a change of speaker inside one stretch of speech must gain."""
     shortest_speaker_s: float = Field(0.5, ge=0.0)
