@@ -1,23 +1,29 @@
 """Who speaks when on simulated array meetings, by voice alone and by voice and place together.
 
-    python benchmarks/speaker_count.py ../shared/data/speech/transcripts.tsv
+    python benchmarks/speaker_count.py ../shared/data/speech/transcripts.tsv [--moved]
 
 Twenty meetings of two minutes by default, two to five of many speakers each, on three shapes of
 arrays. Prints DER (collar 0, overlap scored), how often the number of speakers is right, and by
-how many it is off on average.
+how many it is off on average. ``--moved`` takes the three speakers with the most speech instead,
+who all change their places (and the room) in the middle.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import tempfile
+from collections import Counter
 from pathlib import Path
+
+import numpy as np
+import soundfile
 
 from meetscribe import formats, ingest
 from meetscribe.evaluate.diarization import DiarizationErrors, diarization_errors
 from meetscribe.pipeline.runner import Runner
 from meetscribe.train import SimulationSettings, simulate
-from meetscribe.types import Activity
+from meetscribe.types import Activity, Transcript, Turn
 
 ARRAYS = ("circular", "linear", "ad-hoc")
 SETTINGS = {
@@ -38,32 +44,89 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--language", default="en")
     parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--moved", action="store_true")
     options = parser.parse_args()
-    meetings: list[Path] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for index, array in enumerate(ARRAYS):
-            share = range(index, options.meetings, len(ARRAYS))
-            settings = SimulationSettings(
-                meetings=len(share),
+        made = moved(options, Path(scratch)) if options.moved else seated(options, Path(scratch))
+        run([(audio, formats.parse_file(audio.with_suffix(".rttm"))) for audio in made])
+
+
+def seated(options: argparse.Namespace, folder: Path) -> list[Path]:
+    """Simulate meetings on all shapes of arrays."""
+    meetings: list[Path] = []
+    for index, array in enumerate(ARRAYS):
+        settings = SimulationSettings(
+            meetings=len(range(index, options.meetings, len(ARRAYS))),
+            channels=options.channels,
+            array=array,
+            language=options.language,
+            seed=options.seed + index,
+            **SETTINGS,
+        )
+        meetings += simulate(options.table, folder / array, settings)
+    return meetings
+
+
+def moved(options: argparse.Namespace, folder: Path) -> list[Path]:
+    """Simulate pairs of meetings of the same people, and put each pair into one recording."""
+    table = folder / "three.tsv"
+    with options.table.open(encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["split"] == "train"]
+    seconds = Counter[str]()
+    for row in rows:
+        seconds[row["speaker"]] += float(row["duration_s"])
+    most = {speaker for speaker, _ in seconds.most_common(3)}
+    with table.open("w", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, rows[0], delimiter="\t")
+        writer.writeheader()
+        for row in rows:
+            if row["speaker"] in most:
+                path = (options.table.parent / row["path"]).resolve()
+                writer.writerow({**row, "path": str(path)})
+    halves = [
+        simulate(
+            table,
+            folder / half,
+            SimulationSettings(
+                meetings=options.meetings // 2,
+                minutes=1.5,
+                speakers=(3, 3),
+                overlap=(0.1, 0.3),
                 channels=options.channels,
-                array=array,
-                language=options.language,
                 seed=options.seed + index,
-                **SETTINGS,
-            )
-            meetings += simulate(options.table, Path(scratch) / array, settings)
-        run(meetings)
+            ),
+        )
+        for index, half in enumerate(("before", "after"))
+    ]
+    return [_joined(before, after, folder) for before, after in zip(*halves, strict=True)]
 
 
-def run(meetings: list[Path]) -> None:
+def _joined(before: Path, after: Path, folder: Path) -> Path:
+    first_nc, rate = soundfile.read(before, dtype="int16")
+    second_nc, _ = soundfile.read(after, dtype="int16")
+    path = folder / f"moved-{before.name}"
+    soundfile.write(path, np.concatenate([first_nc, second_nc]), rate)
+    later = len(first_nc) / rate
+    turns = [
+        *formats.parse_file(before.with_suffix(".rttm")).turns,
+        *(
+            Turn(turn.start + later, turn.end + later, turn.speaker)
+            for turn in formats.parse_file(after.with_suffix(".rttm")).turns
+        ),
+    ]
+    transcript = Transcript(path.stem, (), tuple(turns))
+    path.with_suffix(".rttm").write_text(formats.render(transcript, "rttm"), encoding="utf-8")
+    return path
+
+
+def run(meetings: list[tuple[Path, Transcript]]) -> None:
     """Diarize every meeting in two ways and score both."""
     runner = Runner.of("array")
     diarizer = runner.engine.models.diarizer()
     ways = ("voice", "voice and place")
     errors = dict.fromkeys(ways, DiarizationErrors())
     right, off = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
-    for audio in meetings:
-        truth = formats.parse_file(audio.with_suffix(".rttm"))
+    for audio, truth in meetings:
         recording = runner.probe([audio])
         with (
             ingest.open_mono(recording) as mono,
