@@ -22,6 +22,9 @@ from meetscribe.types import Utterance, Word
 
 log = logging.getLogger(__name__)
 
+_LONGEST = 100
+"""Words of one run; a longer copy is several runs."""
+
 Likeness = Mapping[str, float]
 """Speaker -> cosine between a piece of a stream and his voice."""
 
@@ -29,7 +32,7 @@ Likeness = Mapping[str, float]
 class LeakageSettings(Settings):
     """When words of a speaker's stream are not his. Chosen on simulated meetings."""
 
-    twice_s: float = Field(0.4, ge=0.0)
+    twice_s: float = Field(0.2, ge=0.0)
     """Equal words of two streams are one if their middles are no further apart."""
     twice_words: int = Field(2, ge=1)
     """So many in a row, at least: two people do say the same word at the same time."""
@@ -93,29 +96,38 @@ def _common_runs(
 ) -> Iterator[tuple[list[Word], list[Word]]]:
     """Give the longest runs of equal words at the same time, none twice."""
     middles = [one.middle for one in theirs]
-    used = 0
-    for at in range(len(mine)):
-        if at < used:
-            continue
+    at, taken = 0, [False] * len(theirs)
+    while at < len(mine):
         low = bisect_left(middles, mine[at].middle - settings.twice_s)
         high = bisect_right(middles, mine[at].middle + settings.twice_s)
-        lengths = [(_length(mine, at, theirs, start, settings.twice_s), -start)
-                   for start in range(low, high)]  # fmt: skip
-        length, start = max(lengths, default=(0, 0))
-        if length >= settings.twice_words:
-            used = at + length
-            yield (
-                [one.word for one in mine[at:used]],
-                [one.word for one in theirs[-start : -start + length]],
+        lengths = {
+            start: _length(
+                mine[at : at + _LONGEST],
+                theirs[start : start + _LONGEST],
+                taken[start : start + _LONGEST],
+                settings.twice_s,
             )
+            for start in range(low, high)
+        }
+        start = max(lengths, key=lambda index: lengths[index], default=0)
+        length = lengths.get(start, 0)
+        if length >= settings.twice_words:
+            taken[start : start + length] = [True] * length
+            yield (
+                [one.word for one in mine[at : at + length]],
+                [one.word for one in theirs[start : start + length]],
+            )
+            at += length
+        else:
+            at += 1
 
 
 def _length(
-    mine: Sequence[_Placed], at: int, theirs: Sequence[_Placed], start: int, twice_s: float
+    mine: Sequence[_Placed], theirs: Sequence[_Placed], taken: Sequence[bool], twice_s: float
 ) -> int:
     length = 0
-    for one, other in zip(mine[at:], theirs[start:], strict=False):
-        if one.key != other.key or abs(one.middle - other.middle) > twice_s:
+    for one, other, gone in zip(mine, theirs, taken, strict=False):
+        if gone or one.key != other.key or abs(one.middle - other.middle) > twice_s:
             break
         length += 1
     return length
