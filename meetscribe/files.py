@@ -1,12 +1,22 @@
-"""Files that are whole or not there: written under a temporary name, then renamed."""
+"""Files that are whole or not there: written under a temporary name, then renamed.
+
+The temporary name says who writes, so that what a killed process left behind can be told from
+what another one is writing just now.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+Signature = tuple[int, int, int]
+"""Size in bytes, time of the last change in ns, inode."""
 
 
 def write_atomic(texts: Mapping[Path, str]) -> None:
@@ -37,8 +47,51 @@ def write_atomic(texts: Mapping[Path, str]) -> None:
         raise
 
 
+def signature(path: Path) -> Signature:
+    """Give what changes when a file does, without reading it.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def remove_abandoned(folder: Path) -> int:
+    """Delete the temporary files of processes of this machine that are no more; say how many."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            match = re.fullmatch(r"\.([0-9a-f]{8})-(\d+)-\w+\.part", path.name)
+            if match and match[1] == _machine() and not is_running(int(match[2])):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    removed += 1
+    return removed
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether this machine has a process of that number."""
+    if os.name == "nt":  # there, signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 def _write_temporary(path: Path, text: str) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    prefix = f".{_machine()}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

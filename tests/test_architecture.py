@@ -30,10 +30,11 @@ HOMES = {
     "pandas": {"evaluate"},
     "matplotlib": {"evaluate"},
     "pyroomacoustics": {"train"},
-    "torch": {"activity", "models", "engines", "spatial", "onestage", "joint", "cli"},
+    "torch": {"activity", "models", "engines", "spatial", "onestage", "joint", "train", "cli"},
     "tokenizers": {"recognize", "onestage"},
     "transformers": {"joint"},
-    "safetensors": {"models", "joint"},
+    "fsspec": {"batch"},
+    "safetensors": {"models", "joint", "onestage", "train"},
     "huggingface_hub": {"models", "activity"},
 }
 """Third-party library -> the only folders that may import it."""

@@ -1,1 +1,1 @@
-"""Many recordings: running a corpus and scoring it."""
+"""Many recordings: folders of them, and running a corpus and scoring it."""

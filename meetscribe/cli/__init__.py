@@ -24,6 +24,7 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "transcribe": "Say who spoke what and when in a recording.",
+    "batch": "Transcribe folders of recordings; stopped, it goes on where it was.",
     "export": "Turn a transcript into other formats, without running a model.",
     "rename": "Give speakers their names, in every file of a transcript.",
     "models": "List, fetch and verify model weights.",
@@ -32,10 +33,12 @@ _COMMANDS = {
     "evaluate": "Score transcripts against references, or a pipeline on a corpus.",
     "compare": "Put two scored runs side by side.",
     "simulate": "Make meetings from read speech, with their reference.",
+    "train": "Train the models that meetscribe has of its own.",
+    "cache": "Say what finished stages are kept, and delete them.",
     "doctor": "Say what this machine has, what is missing and how fast it is.",
 }
 
-_RESUMING = {"transcribe", "evaluate", "simulate"}
+_RESUMING = {"transcribe", "batch", "evaluate", "simulate", "train"}
 """Commands that go on where they were stopped."""
 
 

@@ -185,7 +185,7 @@ class JsonEvents(_Base):
         self._line(error_event(message, hint))
 
     def _event(self, event: str, **fields: object) -> None:
-        self._line(_event_line(event, fields))
+        self._line(event_line(event, fields))
 
 
 class Live(_Base):
@@ -282,7 +282,7 @@ def error_lines(message: str, hint: str) -> list[str]:
 
 def error_event(message: str, hint: str) -> str:
     """Give an error as the JSON event that programs read."""
-    return _event_line("error", {"text": _one_line(message), "hint": _one_line(hint)})
+    return event_line("error", {"text": _one_line(message), "hint": _one_line(hint)})
 
 
 class JsonLog(logging.Formatter):
@@ -291,10 +291,11 @@ class JsonLog(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Give one line."""
         fields = {"level": record.levelname, "logger": record.name, "text": record.getMessage()}
-        return _event_line("log", fields)
+        return event_line("log", fields)
 
 
-def _event_line(event: str, fields: Mapping[str, object]) -> str:
+def event_line(event: str, fields: Mapping[str, object]) -> str:
+    """Give one event as a line of JSON."""
     return json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False)
 
 
@@ -306,10 +307,15 @@ def reporter(kind: str, *, quiet: bool) -> Reporter:
     """Choose how to show progress: ``auto``, ``rich``, ``plain`` or ``json``."""
     if quiet:
         return Quiet()
-    if kind == "auto":
-        kind = "rich" if sys.stderr is not None and sys.stderr.isatty() else "plain"
     kinds: dict[str, Callable[[], Reporter]] = {"rich": Live, "plain": Plain, "json": JsonEvents}
-    return kinds[kind]()
+    return kinds[chosen(kind)]()
+
+
+def chosen(kind: str) -> str:
+    """Say what ``auto`` is here: ``rich`` on a terminal, else ``plain``."""
+    if kind != "auto":
+        return kind
+    return "rich" if sys.stderr is not None and sys.stderr.isatty() else "plain"
 
 
 def _clock(seconds: float) -> str:

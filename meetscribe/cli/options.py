@@ -36,7 +36,8 @@ PIPELINE_WORDS = (
 )
 """Names of the options that ``pipeline_options`` adds."""
 
-_RUNNER = (*PIPELINE_WORDS, "device", "threads", "offline", "no_cache")
+RUNNER_WORDS = (*PIPELINE_WORDS, "device", "threads", "offline", "no_cache")
+"""What ``Runner.of`` takes: these and the options of ``run_options``."""
 
 progress_option = click.option(
     "--progress",
@@ -163,7 +164,7 @@ def make_runner(options: Mapping[str, Any], **others: Any) -> Runner:  # noqa: A
 
     ``others`` takes the place of what was given.
     """
-    return Runner.of(**{name: options[name] for name in _RUNNER} | others)
+    return Runner.of(**{name: options[name] for name in RUNNER_WORDS} | others)
 
 
 def render_options(options: dict[str, Any]) -> RenderOptions:

@@ -153,8 +153,7 @@ def _refuse_folder(path: Path) -> None:
         raise AudioError(f"{path}: a folder without recordings", hint="give a recording")
     raise ConfigError(
         f"{path}: a folder with {len(found)} recordings, expected files",
-        hint=f"name the files, for example {found[0]}; `meetscribe batch` for whole folders "
-        "is planned, this version does not have it",
+        hint=f"`meetscribe batch {path} -o DIR` takes them all; or name files, such as {found[0]}",
     )
 
 

@@ -85,12 +85,17 @@ def write_formats(
         If one cannot be written; nothing half-written is left.
     """
     texts = {files.path(name): formats.render(transcript, name, options) for name in names}
+    # The transcript says what the other files were made from. A new one goes first and one that is
+    # replaced last: whoever is killed between two files leaves nothing that cannot be made good.
+    if files.transcript in texts:
+        own = {files.transcript: texts.pop(files.transcript)}
+        texts = texts | own if files.transcript.exists() else own | texts
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(texts)
     except OSError as error:
         raise output_error(Path(error.filename or files.folder), error) from error
-    return list(texts)
+    return [files.path(name) for name in names]
 
 
 def rewrite(

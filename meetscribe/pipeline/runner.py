@@ -5,6 +5,7 @@ This is what ``meetscribe transcribe`` and the Python API share.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from typing import Any, Self
 from meetscribe import ingest
 from meetscribe.config import build, config_hash
 from meetscribe.engines import Engine
-from meetscribe.errors import FormatError, OutputError
+from meetscribe.errors import AudioError, FormatError, OutputError
+from meetscribe.files import Signature, signature
 from meetscribe.formats import RenderOptions
 from meetscribe.models import cache_dir
 from meetscribe.pipeline.outputs import (
@@ -25,7 +27,7 @@ from meetscribe.pipeline.outputs import (
     rewrite,
     write_formats,
 )
-from meetscribe.pipeline.spec import PipelineSpec, load_spec, make_engine
+from meetscribe.pipeline.spec import PipelineSpec, in_little_memory, load_spec, make_engine
 from meetscribe.pipeline.store import DiskStore
 from meetscribe.types import (
     Layout,
@@ -45,13 +47,16 @@ _UNKNOWN_NAME = "a name was given for"
 class Outputs:
     """What is written and where.
 
-    ``folder`` None means beside the audio. ``force`` replaces what is there.
+    ``folder`` None means beside the audio. ``force`` replaces what is there; with ``keep_same`` a
+    transcript of the same audio, made with the same options, is kept: only the other files are
+    written anew from it.
     """
 
     folder: Path | None = None
     formats: tuple[str, ...] = ()
     options: RenderOptions = field(default_factory=RenderOptions)
     force: bool = False
+    keep_same: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,19 @@ class Runner:
         threads: int | None = None,
         offline: bool = False,
         keep_stages: bool = True,
+        little_memory: bool = False,
     ) -> None:
         self.name = name
         self.spec = spec
-        self.threads = threads or usable_cores()
-        self.engine: Engine = make_engine(
-            spec, device=device, threads=self.threads, offline=offline
-        )
+        self.threads = 1 if little_memory else threads or usable_cores()
+        self.engine: Engine = self._make_engine(spec, device=device, offline=offline)
+        self._asked_for: Engine | None = None
+        if little_memory:
+            # it stays the same run: what counts is what was asked for
+            self._asked_for = self.engine
+            self.engine = self._make_engine(in_little_memory(spec), device=device, offline=offline)
         self.store: Store = DiskStore(cache_dir() / "stages") if keep_stages else NoStore()
+        self._read: dict[tuple[str, ...], tuple[Signature, ...]] = {}
 
     @classmethod
     def of(
@@ -101,8 +111,11 @@ class Runner:
         threads: int | None = None,
         offline: bool = False,
         no_cache: bool = False,
+        little_memory: bool = False,
     ) -> Self:
         """Make a runner from the words of the command line; None leaves the pipeline's own.
+
+        ``little_memory`` works on one piece after the other, with one thread.
 
         Raises
         ------
@@ -119,7 +132,7 @@ class Runner:
                 "speakers": speakers,
                 "min_speakers": min_speakers,
                 "max_speakers": max_speakers,
-                "recognizer.model": model,
+                "model": model,
             },
         )
         return cls(
@@ -129,7 +142,11 @@ class Runner:
             threads=threads,
             offline=offline,
             keep_stages=not no_cache,
+            little_memory=little_memory,
         )
+
+    def _make_engine(self, spec: PipelineSpec, *, device: str, offline: bool) -> Engine:
+        return make_engine(spec, device=device, threads=self.threads, offline=offline)
 
     def probe(
         self,
@@ -145,12 +162,15 @@ class Runner:
         AudioError
             If it cannot be read.
         """
-        channels = self.spec.cascade.channels
+        before = _signatures(paths)
+        channels = self.spec.settings.channels
         layout = Layout(channels) if channels in set(Layout) else None
         recording = ingest.probe(
             paths, session_id=session_id, as_channels=as_channels, layout=layout
         )
-        return replace(recording, content_hash=ingest.content_hash(recording))
+        recording = replace(recording, content_hash=ingest.content_hash(recording))
+        self._read[_paths(recording)] = before
+        return recording
 
     def transcribe(self, recording: Recording, *, progress: Progress = no_progress) -> Transcript:
         """Make the transcript, provenance included; no file is written."""
@@ -187,11 +207,12 @@ class Runner:
         """
         folder = outputs.folder or Path(recording.files[0].path).parent
         files = SessionFiles(folder, recording.session_id)
-        done = None if outputs.force else self._done_already(recording, files, outputs)
+        done = self._known(recording, files, outputs)
         files.check_writable()
         if done is not None:
             return self._complete(done, files, outputs, names)
         transcript = self.transcribe(recording, progress=progress)
+        self._check_unchanged(recording)
         transcript = with_names(transcript, names or {})
         # `rename` writes the files again, and they should look as they did
         provenance = {**transcript.provenance, "render_options": _looks(outputs)}
@@ -201,7 +222,35 @@ class Runner:
 
     def run_hash(self, recording: Recording) -> str:
         """Give a hash of everything that decides the result: input, settings, models."""
-        return config_hash(recording.content_hash, self.engine.describe())
+        return config_hash(recording.content_hash, self.describe())
+
+    def describe(self) -> Mapping[str, Any]:
+        """Give the settings and models that decide the result, whatever the audio is."""
+        return (self._asked_for or self.engine).describe()
+
+    def _check_unchanged(self, recording: Recording) -> None:
+        """Refuse what was heard while somebody wrote the file: it belongs to no content."""
+        before = self._read.get(_paths(recording))
+        if before is not None and _signatures(_paths(recording)) != before:
+            raise AudioError(
+                f"{recording.files[0].path}: the recording changed while it was read",
+                hint="run again when it is complete",
+            )
+
+    def _known(
+        self, recording: Recording, files: SessionFiles, outputs: Outputs
+    ) -> Transcript | None:
+        """Give the transcript that is there and need not be made again."""
+        if not outputs.force:
+            return self._done_already(recording, files, outputs)
+        if not outputs.keep_same or not files.transcript.exists():
+            return None
+        try:
+            known = read_transcript(files.transcript)
+        except FormatError:
+            return None
+        same = known.provenance.get("run_hash") == self.run_hash(recording)
+        return known if same else None
 
     def _done_already(
         self, recording: Recording, files: SessionFiles, outputs: Outputs
@@ -236,6 +285,11 @@ class Runner:
         names: Mapping[str, str] | None,
     ) -> Result:
         looks = _looks(outputs)
+        if outputs.force:
+            provenance = {**known.provenance, "render_options": looks}
+            renamed = with_names(replace(known, provenance=provenance), names or {})
+            written = write_formats(renamed, files, outputs.formats, outputs.options)
+            return Result(renamed, tuple(written), already_done=True)
         others = [name for name in outputs.formats if name != "json"]
         there = files.existing(others)
         if looks and there and looks != known.provenance.get("render_options", {}):
@@ -249,7 +303,7 @@ class Runner:
         options = build(RenderOptions, looks or before, where=str(files.transcript))
         renamed = with_names(known, names or {})
         missing = [name for name in outputs.formats if not files.path(name).exists()]
-        written: list[Path] = []
+        written = []
         if renamed != known:
             written, edited = rewrite(known, renamed, files, options)
             left = tuple(f"{path} was edited and keeps its names" for path in edited)
@@ -284,6 +338,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _paths(recording: Recording) -> tuple[str, ...]:
+    return tuple(file.path for file in recording.files)
+
+
+def _signatures(paths: Sequence[str | Path]) -> tuple[Signature, ...]:
+    """Say what the files are like now; one that is not there is for ``ingest`` to refuse."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            found.append(signature(Path(path)))
+    return tuple(found)
 
 
 def _describe(recording: Recording) -> dict[str, Any]:

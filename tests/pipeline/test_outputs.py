@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from meetscribe.errors import ConfigError, NameNotFoundError
-from meetscribe.files import write_atomic
+from meetscribe.files import remove_abandoned, write_atomic
 from meetscribe.pipeline.outputs import SessionFiles, check_names, parse_formats, read_names
 from meetscribe.types import Transcript, Utterance
 
@@ -65,3 +67,34 @@ def test_no_session_leads_out_of_its_folder(tmp_path: Path, session_id: str) -> 
     path = SessionFiles(tmp_path, session_id).path("srt")
     assert path.parent == tmp_path
     assert len(path.name) > len(".srt")
+
+
+@pytest.mark.parametrize(("there", "left"), [(False, {"json": "new"}), (True, {"srt": "new"})])
+def test_killed_between_two_files_it_can_be_made_good(
+    tmp_path: Path, there: bool, left: dict[str, str]
+) -> None:
+    """A new transcript comes first: what is missing is made from it. A replaced one goes last."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom meetscribe.formats import RenderOptions\n"
+        "from meetscribe.pipeline.outputs import SessionFiles, write_formats\n"
+        "from meetscribe.types import Transcript\n"
+        "replace, done = Path.replace, []\n"
+        "def one(self, target):\n"
+        "    done and os.kill(os.getpid(), 9)\n"
+        "    done.append(replace(self, target))\n"
+        "Path.replace = one\n"
+        "files = SessionFiles(Path(sys.argv[1]), 'a')\n"
+        "write_formats(Transcript('a', ()), files, ('json', 'srt'), RenderOptions())\n"
+    )
+    if there:
+        for suffix in ("json", "srt"):
+            (tmp_path / f"a.{suffix}").write_text("old")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    found = {
+        path.suffix[1:]: "new"
+        for path in tmp_path.glob("a.*")
+        if path.read_text(encoding="utf-8") != "old"
+    }
+    assert found == left
+    assert remove_abandoned(tmp_path) == 1
+    assert not list(tmp_path.glob(".*"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from meetscribe.errors import OutputError
+from meetscribe.errors import AudioError, OutputError
 from meetscribe.formats import RenderOptions
 from meetscribe.pipeline.outputs import DEFAULT_FORMATS
 from meetscribe.pipeline.runner import Outputs, Runner
@@ -120,3 +120,46 @@ def test_foreign_file_in_the_way_is_refused(runner: Runner, audio: Path) -> None
         runner.run(runner.probe([audio]), Outputs(formats=DEFAULT_FORMATS))
     assert engine(runner).asked == 0
     assert audio.with_suffix(".srt").read_text() == "somebody's subtitles"
+
+
+def test_recording_that_changes_while_it_is_read_is_refused(runner: Runner, audio: Path) -> None:
+    class Slow(FakeEngine):
+        def transcribe(
+            self, recording: Recording, *, store: Store, progress: Progress
+        ) -> Transcript:
+            made = super().transcribe(recording, store=store, progress=progress)
+            soundfile.write(audio, np.zeros(32_000), 16_000)
+            return made
+
+    runner.engine = Slow()
+    with pytest.raises(AudioError, match="changed while it was read"):
+        runner.run(runner.probe([audio]), Outputs(formats=DEFAULT_FORMATS))
+    assert [path.name for path in audio.parent.iterdir()] == ["talk.wav"]
+
+
+def test_forced_but_the_same_is_written_anew_without_a_model(runner: Runner, audio: Path) -> None:
+    outputs = Outputs(formats=("json", "srt"))
+    runner.run(runner.probe([audio]), outputs)
+    forced = Outputs(
+        formats=("json", "srt"),
+        options=RenderOptions(speaker_labels=False),
+        force=True,
+        keep_same=True,
+    )
+    result = runner.run(runner.probe([audio]), forced)
+    assert (result.already_done, engine(runner).asked) == (True, 1)
+    assert "Speaker" not in audio.with_suffix(".srt").read_text()
+    assert result.transcript.provenance["render_options"] == {"speaker_labels": False}
+    engine(runner).option = "two"
+    assert not runner.run(runner.probe([audio]), forced).already_done
+    audio.with_suffix(".json").write_text("damaged")
+    assert not runner.run(runner.probe([audio]), forced).already_done
+    assert engine(runner).asked == 3
+
+
+def test_little_memory_is_the_same_run() -> None:
+    one, little = Runner.of("mono"), Runner.of("mono", little_memory=True)
+    assert one.describe() == little.describe()
+    assert little.threads == 1
+    settings = little.engine.describe()["settings"]
+    assert settings["recognizer"]["batch_size"] == 1

@@ -1,0 +1,270 @@
+"""What each part of the one-stage recogniser brings: planes and topologies, trained alike.
+
+    python benchmarks/onestage.py TABLE -o results/onestage [--config onestage-small] [--steps N]
+
+For {spectral only, + target, + competitors} x {fixed, mean, tac, dac} a network is trained with the
+same data, steps and seed, and scored on simulated regions of the speakers of split ``heldout``, in
+rooms that nothing was trained or chosen in. The best ones are trained again with further seeds.
+Training goes on where it was stopped; what is finished is not trained again.
+
+Prints a Markdown table (also OUTPUT/table.md): target-speaker WER with its interval (bootstrap over
+scenes; with several seeds all of them pooled), WER where people overlap, parameters that were
+trained, and the CPU time of the front-end and SpatialEmb per second of region and target on one
+thread, recognition left aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from meetscribe import resources
+from meetscribe.config import build, read
+from meetscribe.onestage.adapter import SpatialWhisper, apply_adapter, load_adapter
+from meetscribe.onestage.front_end import FrontEnd
+from meetscribe.onestage.tokens import Vocabulary
+from meetscribe.train.onestage.bank import make_banks
+from meetscribe.train.onestage.examples import ExampleMaker, Packed
+from meetscribe.train.onestage.library import make_library, whisper_words
+from meetscribe.train.onestage.run import ADAPTER, Machine, run, whisper_folder
+from meetscribe.train.onestage.scenes import SceneMaker
+from meetscribe.train.onestage.score import Scored, score, summary, transcribe
+from meetscribe.train.onestage.settings import OnestageTraining
+
+PLANES = {
+    "spectral only": {"target": False, "num_competitors": 0},
+    "+ target": {"target": True, "num_competitors": 0},
+    "+ competitors": {"target": True},
+}
+TOPOLOGIES = ("fixed", "mean", "tac", "dac")
+_TEST_SEED, _TEST_STREAM = 4711, 13
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A network to train."""
+
+    planes: str
+    topology: str
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.topology}-{self.planes.replace('+ ', '').replace(' ', '-')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured, over all seeds."""
+
+    scored: tuple[Scored, ...]
+    seeds: int
+    parameters: int
+    rtf: float
+
+    @property
+    def wer(self) -> float:
+        """Errors over words."""
+        return summary(self.scored)["wer"]
+
+
+class Bench:
+    """Trains and scores variants."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.given = read(resources.find("configs/train", options.config))
+        self.given["speech"] = {**(self.given.get("speech") or {}), "table": str(options.table)}
+        if options.steps:
+            self.given["loop"] = {**(self.given.get("loop") or {}), "steps": options.steps}
+        self.work = options.work or options.output / "work"
+
+    def settings(self, variant: Variant, seed: int) -> OnestageTraining:
+        """Give the settings of a training."""
+        given = json.loads(json.dumps(self.given))
+        given.setdefault("loop", {})["seed"] = seed
+        embedding = given.setdefault("model", {}).setdefault("embedding", {})
+        embedding |= {"topology": variant.topology, **PLANES[variant.planes]}
+        if variant.topology == "fixed":
+            embedding["num_channels"] = given.get("rooms", {}).get("channels", 8)
+        return build(OnestageTraining, given, where=self.options.config)
+
+    @cache  # noqa: B019 - lives as long as the program
+    def examples(self, channels: int, array: str) -> list[Packed]:
+        """Give regions of held-out speakers, all with that many channels."""
+        settings = self.settings(Variant("+ competitors", "dac"), 0)
+        heldout = settings.speech.model_copy(update={"split": self.options.split})
+        hear = None
+        if heldout.listen:
+            from meetscribe.recognize.settings import RecognizerSettings
+            from meetscribe.recognize.whisper import Recognizer
+
+            folder = whisper_folder(settings.model.target.base)
+            hear = whisper_words(
+                Recognizer(RecognizerSettings(prompt="", batch_size=1), model_dir=folder)
+            )
+        base = settings.model.target.base if heldout.listen else ""
+        library, notes = make_library(heldout, self.work, hear=hear, recogniser=base)
+        for line in notes:
+            print(f"  {line}")
+        rooms = settings.rooms.model_copy(
+            update={
+                "arrays": (array,),
+                "channels": channels,
+                "count": 1,
+                "dev": self.options.test_rooms,
+                "seed": _TEST_SEED,
+            }
+        )
+        _, bank = make_banks(rooms, self.work)
+        stage = settings.scenes.stages[-1]
+        last = settings.scenes.model_copy(update={"stages": (stage,)})
+        scenes = SceneMaker(last, library, bank, _TEST_SEED, _TEST_STREAM, all_channels=True)
+        # planes for every variant: what one does not ask for it ignores
+        maker = ExampleMaker(scenes, settings.model, 1, None, 80, alone=False)
+        return [maker(number) for number in range(self.options.scenes)]
+
+    def measure(self, variant: Variant, seeds: range, channels: int, array: str) -> Row:
+        """Train where needed, and score."""
+        scored: list[Scored] = []
+        rtf, parameters = 0.0, 0
+        for seed in seeds:
+            settings = self.settings(variant, seed)
+            output = self.options.output / f"{variant.name}-{seed}"
+            machine = Machine(self.options.device, self.options.workers, self.options.threads)
+            run(
+                settings,
+                output,
+                work=self.work,
+                machine=machine,
+                note=lambda line: print("  ", line),
+            )
+            model, tensors, _ = load_adapter(output / ADAPTER)
+            network, vocabulary = SpatialWhisper.load(model, whisper_folder(model.target.base))
+            apply_adapter(network, tensors, where=str(output))
+            network.eval().requires_grad_(requires_grad=False)
+
+            written = writer(network, vocabulary, settings.speech.language)
+            scored += score(written, self.examples(channels, array))
+            rtf, parameters = self.front_end_time(settings, network), len_of(tensors)
+        return Row(tuple(scored), len(seeds), parameters, rtf)
+
+    def plain(self, channels: int, array: str) -> Row:
+        """Score plain Whisper on the best channel."""
+        settings = self.settings(Variant("+ competitors", "dac"), 0)
+        network, vocabulary = SpatialWhisper.load(
+            settings.model, whisper_folder(settings.model.target.base)
+        )
+
+        written = writer(network, vocabulary, settings.speech.language, plain=True)
+        return Row(tuple(score(written, self.examples(channels, array))), 1, 0, 0.0)
+
+    def front_end_time(self, settings: OnestageTraining, network: SpatialWhisper) -> float:
+        """Give CPU seconds per second of region and target, on one thread."""
+        _, bank = make_banks(settings.rooms, self.work)
+        library, _ = make_library(
+            settings.speech,
+            self.work,
+            hear=(lambda *_: []) if settings.speech.listen else None,
+            recogniser=settings.model.target.base if settings.speech.listen else "",
+        )
+        maker = SceneMaker(settings.scenes, library, bank, 0, 14, all_channels=True)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        spent = heard = 0.0
+        with torch.inference_mode():
+            for number in range(self.options.timed):
+                scene = maker.make(number, 1.0)
+                model = settings.model
+                front_end = FrontEnd(scene, scene.turns, model.front_end, model.embedding)
+                began = time.process_time()
+                found = front_end.hear(scene.region, list(scene.texts))
+                for one in found:
+                    network.embed(one.planes)
+                spent += time.process_time() - began
+                heard += scene.region.duration * len(found)
+        torch.set_num_threads(threads)
+        return spent / max(heard, 1e-9)
+
+
+def writer(
+    network: SpatialWhisper, vocabulary: Vocabulary, language: str, *, plain: bool = False
+) -> Callable[[Packed], list[str]]:
+    """Give what writes the texts of a batch."""
+
+    def written(packed: Packed) -> list[str]:
+        with torch.inference_mode():
+            return transcribe(
+                network, vocabulary, packed, language=language, device="cpu", plain=plain
+            )
+
+    return written
+
+
+def len_of(tensors: dict[str, torch.Tensor]) -> int:
+    """Count numbers."""
+    return sum(one.numel() for one in tensors.values())
+
+
+def lines_of(rows: dict[str, Row]) -> Iterator[str]:
+    """Give the table, Markdown."""
+    yield "| | seeds | WER % (95 %) | overlapped | words for a silent target | parameters | RTF |"
+    yield "|---|---:|---|---:|---:|---:|---:|"
+    for name, row in rows.items():
+        found = summary(row.scored)
+        low, high = found["wer_low"], found["wer_high"]
+        yield (
+            f"| {name} | {row.seeds} | {100 * found['wer']:.1f} ({100 * low:.1f} to "
+            f"{100 * high:.1f}) | {100 * found['wer_overlapped']:.1f} | "
+            f"{found['silent_words']:.2f} | {row.parameters:,} | {row.rtf:.3f} |"
+        )
+
+
+def main() -> None:
+    """Train, score and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--config", default="onestage-small")
+    parser.add_argument("--work", type=Path, help="speech and rooms, which runs may share")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--topologies", nargs="+", default=list(TOPOLOGIES), choices=TOPOLOGIES)
+    parser.add_argument("--planes", nargs="+", default=list(PLANES), choices=list(PLANES))
+    parser.add_argument("--best", type=int, default=2, help="how many get further seeds")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the best")
+    parser.add_argument("--split", default="heldout")
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--array", default="circular", choices=["circular", "linear", "ad-hoc"])
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--test-rooms", type=int, default=20)
+    parser.add_argument("--timed", type=int, default=10, help="scenes that are timed")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options)
+    here = (options.channels, options.array)
+    variants = [Variant(planes, name) for name in options.topologies for planes in options.planes]
+    rows = {"plain Whisper, best channel": bench.plain(*here)}
+    for variant in variants:
+        print(variant.name)
+        rows[f"{variant.topology}, {variant.planes}"] = bench.measure(variant, range(1), *here)
+    ranked = sorted(variants, key=lambda one: rows[f"{one.topology}, {one.planes}"].wer)
+    for variant in ranked[: options.best] if options.seeds > 1 else []:
+        name = f"{variant.topology}, {variant.planes}"
+        rows[name] = bench.measure(variant, range(options.seeds), *here)
+    text = "\n".join(lines_of(rows)) + "\n"
+    (options.output / "table.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()
