@@ -230,16 +230,18 @@ def _protocol(
     partition = selection.partition or corpus.default_partition
     whole = len(corpus.select(condition=None, split=selection.split, partition=partition))
     runner = next(iter(runners))
-    spec = runner.spec.cascade
+    settings = runner.spec.settings
     return {
         "corpus": " ".join(filter(None, (corpus.name, partition, selection.split))),
         "sessions": f"{len(chosen)}/{whole}",
         "pipeline": runner.name,
-        "model": spec.recognizer.model,
+        "model": runner.spec.model,
         "channels": condition,
         "scoring unit": "whole session",
         "segmentation": "automatic",
-        "speaker count": _speaker_count(spec.speakers, spec.min_speakers, spec.max_speakers),
+        "speaker count": _speaker_count(
+            settings.speakers, settings.min_speakers, settings.max_speakers
+        ),
         "reference": corpus.reference,
         "scored": "UEM of the corpus",
     }

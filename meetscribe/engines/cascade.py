@@ -18,13 +18,13 @@ from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines.cascade_models import CascadeModels
 from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.mono_signal import layout_warnings, plan_signal
 from meetscribe.engines.one_signal import hear_one_signal
 from meetscribe.engines.per_speaker import hear_per_speaker
 from meetscribe.engines.run import Heard, Run
 from meetscribe.engines.separated import hear_array
-from meetscribe.engines.settings import CascadeSettings, parse_channels
+from meetscribe.engines.settings import CascadeSettings
 from meetscribe.engines.timer import Timer
-from meetscribe.errors import ConfigError
 from meetscribe.types import Layout, Progress, Recording, Store, Transcript
 
 
@@ -84,12 +84,12 @@ class CascadeEngine:
                 "cpu_s": timer.cpu_seconds,
                 "peak_memory_mb": timer.peak_mb,
             },
-            warnings=(*_layout_warnings(recording, heard), *heard.notes, *heard.activity.notes),
+            warnings=(*layout_warnings(recording, heard.how), *heard.notes, *heard.activity.notes),
         )
 
     def _hear(self, recording: Recording, store: Store, progress: Progress, timer: Timer) -> Heard:
-        plan = self._plan(recording)
-        listed = self._listed_channels()
+        plan = plan_signal(recording, self.settings)
+        listed = self.settings.listed_channels
 
         def run(*heard: object) -> Run:
             inputs = config_hash(recording.content_hash, *map(repr, heard))
@@ -105,30 +105,3 @@ class CascadeEngine:
             if heard is not None:
                 return heard
         return hear_one_signal(run(plan), self.models, plan)
-
-    def _plan(self, recording: Recording) -> ingest.MonoPlan:
-        wanted = self._listed_channels()
-        if wanted is None:
-            return ingest.plan_mono(recording)
-        if max(wanted) >= recording.num_channels:
-            raise ConfigError(
-                f"{recording.session_id}: no channel {max(wanted)}, "
-                f"the recording has {recording.num_channels}",
-                hint="channels are counted from 0",
-            )
-        share = 1.0 / len(wanted)
-        return ingest.MonoPlan(
-            wanted, (share,) * len(wanted), f"channels {self.settings.channels} as asked"
-        )
-
-    def _listed_channels(self) -> tuple[int, ...] | None:
-        """Give the channels that were asked for, None where the recording decides."""
-        wanted = self.settings.channels
-        return None if wanted == "auto" or wanted in set(Layout) else parse_channels(wanted)
-
-
-def _layout_warnings(recording: Recording, heard: Heard) -> tuple[str, ...]:
-    if recording.layout is Layout.MONO:
-        return ()
-    why = "" if recording.layout_reason in heard.how else f" ({recording.layout_reason})"
-    return (f"channels taken as {recording.layout}{why}: {heard.how}",)

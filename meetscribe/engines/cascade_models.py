@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meetscribe.engines.meeting_settings import OWN_DIARIZER
 from meetscribe.engines.run import under_one_name
-from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings
+from meetscribe.engines.settings import CascadeSettings
 from meetscribe.errors import ConfigError
 from meetscribe.models import describe_model, fetch, resolve_whisper
 from meetscribe.types import AudioReader, Progress, Segment

@@ -27,14 +27,13 @@ from meetscribe.engines.joint_turns import (
     turns_of,
 )
 from meetscribe.engines.joint_writing import Written, longest_that_fits, write
-from meetscribe.engines.mono_signal import plan_signal
+from meetscribe.engines.mono_signal import layout_warnings, plan_signal
 from meetscribe.engines.run import Run
 from meetscribe.engines.timer import Timer
 from meetscribe.engines.who_speaks import who_speaks
 from meetscribe.types import (
     Activity,
     AudioReader,
-    Layout,
     Progress,
     Recording,
     Store,
@@ -83,9 +82,9 @@ class JointEngine:
         progress("models", 0.0)
         with timer("models"):
             self.models.fetch(progress)
-        plan = plan_signal(recording, self.settings.channels)
+        plan = plan_signal(recording, self.settings)
         # as the cascade names its inputs: both share what the activity stage keeps
-        inputs = config_hash(recording.content_hash, *map(repr, (plan,)))
+        inputs = config_hash(recording.content_hash, repr(plan))
         run = Run(recording, inputs, store, progress, timer)
         with timer("read"):
             audio = ingest.open_mono(recording, plan, progress=run.report("read"))
@@ -119,7 +118,7 @@ class JointEngine:
                 "peak_memory_mb": timer.peak_mb,
             },
             warnings=(
-                *_layout_warnings(recording, plan.reason),
+                *layout_warnings(recording, plan.reason),
                 *notes,
                 *activity.notes,
                 *_reading_warnings(written, reading),
@@ -184,10 +183,3 @@ def _reading_warnings(written: list[Written], reading: Reading) -> tuple[str, ..
         faults = ", ".join(f"{name} {count}" for name, count in reading.faults.most_common(3))
         lines.append(f"the model's text was repaired in {reading.repaired} groups ({faults})")
     return tuple(lines)
-
-
-def _layout_warnings(recording: Recording, how: str) -> tuple[str, ...]:
-    if recording.layout is Layout.MONO:
-        return ()
-    why = "" if recording.layout_reason in how else f" ({recording.layout_reason})"
-    return (f"channels taken as {recording.layout}{why}: {how}",)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from meetscribe.config import Settings
 from meetscribe.engines.meeting_settings import MeetingSettings
+from meetscribe.engines.settings import CascadeSettings
 from meetscribe.joint.serialise import Order
 
 
@@ -86,3 +87,9 @@ class JointSettings(MeetingSettings):
     groups: GroupSettings = GroupSettings()
     decoding: DecodingSettings = DecodingSettings()
     link: LinkSettings = LinkSettings()
+
+    def as_cascade(self) -> CascadeSettings:
+        """Give the cascade's settings with these in them, for the stages that both share."""
+        return CascadeSettings(
+            **{name: getattr(self, name) for name in MeetingSettings.model_fields}
+        )

@@ -9,14 +9,17 @@ from pydantic import Field, field_validator, model_validator
 
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.config import Settings
-from meetscribe.engines.settings import OWN_DIARIZER, CascadeSettings, parse_channels
 from meetscribe.types import Layout
+
+OWN_DIARIZER = "meetscribe"
+_MAX_CHANNELS = 64
 
 
 class MeetingSettings(Settings):
     """Who speaks when, and what the recording and its words are taken for.
 
-    The names mean what they mean in ``CascadeSettings``, so that options of the command line do.
+    ``diarizer`` is ``meetscribe`` or the hub name of a pyannote.audio pipeline. ``channels``
+    overrides what the channels are taken for: ``auto``, a layout, or a list such as ``0,2-3``.
     """
 
     diarizer: str = OWN_DIARIZER
@@ -51,8 +54,33 @@ class MeetingSettings(Settings):
             raise ValueError("speakers is exact: give either it or min_speakers / max_speakers")
         return self
 
-    def as_cascade(self) -> CascadeSettings:
-        """Give the cascade's settings with these in them, for the stages that both share."""
-        return CascadeSettings(
-            **{name: getattr(self, name) for name in MeetingSettings.model_fields}
-        )
+    @property
+    def listed_channels(self) -> tuple[int, ...] | None:
+        """The channels that were asked for, None where the recording decides."""
+        decided = self.channels == "auto" or self.channels in set(Layout)
+        return None if decided else parse_channels(self.channels)
+
+
+def parse_channels(text: str) -> tuple[int, ...]:
+    """Read a list of channels, counted from 0.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a list.
+
+    Examples
+    --------
+    >>> parse_channels("0,2-4")
+    (0, 2, 3, 4)
+    """
+    channels: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
+            raise ValueError(f"'{text}', expected auto, array, per-speaker, mix or a list: 0,2-3")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < _MAX_CHANNELS:
+            raise ValueError(f"'{text}', expected rising numbers below {_MAX_CHANNELS}")
+        channels += range(first, last + 1)
+    return tuple(dict.fromkeys(channels))

@@ -1,19 +1,15 @@
-"""Which channels make the one signal that an engine hears."""
+"""Which channels make the one signal that an engine hears, and what is said of them."""
 
 from __future__ import annotations
 
 from meetscribe import ingest
-from meetscribe.engines.settings import parse_channels
+from meetscribe.engines.meeting_settings import MeetingSettings
 from meetscribe.errors import ConfigError
 from meetscribe.types import Layout, Recording
 
 
-def plan_signal(recording: Recording, channels: str) -> ingest.MonoPlan:
+def plan_signal(recording: Recording, settings: MeetingSettings) -> ingest.MonoPlan:
     """Choose the channels of the mono signal: those listed, or as the layout decides.
-
-    Parameters
-    ----------
-    channels : ``auto``, a layout, or a list such as ``0,2-3``
 
     Raises
     ------
@@ -22,9 +18,9 @@ def plan_signal(recording: Recording, channels: str) -> ingest.MonoPlan:
     ConfigError
         If the recording has no such channel.
     """
-    if channels == "auto" or channels in set(Layout):
+    wanted = settings.listed_channels
+    if wanted is None:
         return ingest.plan_mono(recording)
-    wanted = parse_channels(channels)
     if max(wanted) >= recording.num_channels:
         raise ConfigError(
             f"{recording.session_id}: no channel {max(wanted)}, "
@@ -32,4 +28,12 @@ def plan_signal(recording: Recording, channels: str) -> ingest.MonoPlan:
             hint="channels are counted from 0",
         )
     share = 1.0 / len(wanted)
-    return ingest.MonoPlan(wanted, (share,) * len(wanted), f"channels {channels} as asked")
+    return ingest.MonoPlan(wanted, (share,) * len(wanted), f"channels {settings.channels} as asked")
+
+
+def layout_warnings(recording: Recording, how: str) -> tuple[str, ...]:
+    """Say what the channels were taken for and why, and what was done with them (``how``)."""
+    if recording.layout is Layout.MONO:
+        return ()
+    why = "" if recording.layout_reason in how else f" ({recording.layout_reason})"
+    return (f"channels taken as {recording.layout}{why}: {how}",)

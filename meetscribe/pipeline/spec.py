@@ -51,9 +51,9 @@ class PipelineSpec(Settings):
         }
 
     @property
-    def settings(self) -> CascadeSettings | MeetingSettings:
+    def settings(self) -> MeetingSettings:
         """Settings of the engine that is named."""
-        return cast("CascadeSettings | MeetingSettings", getattr(self, self.engine))
+        return cast("MeetingSettings", getattr(self, self.engine))
 
     @property
     def model(self) -> str:
