@@ -98,7 +98,8 @@ def wrap(network: CamPlusPlus, device: str) -> Voiceprinter:
     """Make a voiceprinter of the network."""
     import torch
 
-    from meetscribe.activity.fbank import FRAME_SAMPLES, HOP_SAMPLES, fbank
+    from meetscribe.activity.fbank import fbank
+    from meetscribe.models.kaldi_fbank import FRAME_SAMPLES, HOP_SAMPLES
 
     def voiceprinter(
         samples_n: NDArray[np.float32], spans: Sequence[tuple[float, float]]

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 from torch import Tensor
 
 from meetscribe.errors import ShapeError
 from meetscribe.joint.batch import Padded, pad
+from meetscribe.models.kaldi_fbank import FRAME_SAMPLES, HOP_SAMPLES, log_mel_energies
 
-SAMPLE_RATE_HZ = 16_000
-FRAME_SAMPLES = 400
-HOP_SAMPLES = 160
-NUM_BINS = 80
 PADDING = math.log(1e-10)
 """What fills a batch behind shorter clips; lower than the floor of the features themselves."""
 
-_FFT_SAMPLES = 512
-_LOW_HZ = 20.0
 _HIGH_HZ = 7600.0
-_PREEMPHASIS = 0.97
-_FLOOR = 1.1920928955078125e-07  # float32 epsilon, Kaldi's floor before the logarithm
 
 
 def num_frames(num_samples: int) -> int:
@@ -66,15 +58,8 @@ def fbank(samples_n: Tensor) -> Tensor:
     """
     if samples_n.ndim != 1 or num_frames(len(samples_n)) < 1:
         raise ShapeError(f"fbank: expected (N,) with N >= 80, found {tuple(samples_n.shape)}")
-    window_n, mel_fb = _constants()
-    window_n, mel_fb = window_n.to(samples_n.device), mel_fb.to(samples_n.device)
     frames_tn = _mirrored(samples_n).unfold(0, FRAME_SAMPLES, HOP_SAMPLES)
-    frames_tn = frames_tn - frames_tn.mean(dim=1, keepdim=True)
-    before_tn = torch.cat([frames_tn[:, :1], frames_tn[:, :-1]], dim=1)
-    frames_tn = (frames_tn - _PREEMPHASIS * before_tn) * window_n
-    power_tb = torch.fft.rfft(frames_tn, n=_FFT_SAMPLES).abs().square()
-    made: Tensor = (power_tb[:, :-1] @ mel_fb.T).clamp(min=_FLOOR).log()
-    return made
+    return log_mel_energies(frames_tn, high_hz=_HIGH_HZ)
 
 
 def fbank_batch(clips_n: Sequence[Tensor]) -> Padded:
@@ -89,21 +74,3 @@ def _mirrored(samples_n: Tensor) -> Tensor:
     first = (HOP_SAMPLES - FRAME_SAMPLES) // 2
     index_n = torch.arange(first, first + total, device=samples_n.device) % (2 * num_samples)
     return samples_n[torch.minimum(index_n, 2 * num_samples - 1 - index_n)]
-
-
-@cache
-def _constants() -> tuple[Tensor, Tensor]:
-    """Give the Povey window, shape (400,), and the mel triangles, shape (80, 256)."""
-    hann_n = torch.hann_window(FRAME_SAMPLES, periodic=False, dtype=torch.float64)
-    edges = torch.linspace(_mel(_LOW_HZ), _mel(_HIGH_HZ), NUM_BINS + 2, dtype=torch.float64)
-    bins_hz = torch.arange(_FFT_SAMPLES // 2, dtype=torch.float64) * SAMPLE_RATE_HZ / _FFT_SAMPLES
-    mel_b = 1127.0 * (1.0 + bins_hz / 700.0).log()
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (mel_b - left) / (centre - left)
-    falling = (right - mel_b) / (right - centre)
-    triangles = torch.minimum(rising, falling).clamp(min=0.0)
-    return hann_n.pow(0.85).float(), triangles.float()
-
-
-def _mel(hz: float) -> float:
-    return 1127.0 * math.log(1.0 + hz / 700.0)
