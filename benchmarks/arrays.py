@@ -12,25 +12,19 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from ways import Ways, compare, of_streams
 
-from meetscribe import formats, ingest
-from meetscribe.engines.assign import assign_stream
+from meetscribe import ingest
 from meetscribe.engines.separated import recognise_streams
-from meetscribe.evaluate import normalise, words
-from meetscribe.evaluate.diarization import diarization_errors
-from meetscribe.evaluate.scores import DiarizationErrors, WordErrors
-from meetscribe.evaluate.words import TokenSegment
 from meetscribe.pipeline.runner import Runner
 from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.train import SimulationSettings, simulate
 from meetscribe.types import Activity, Recording, Transcript, no_progress
 
-CHIME8 = normalise.get("chime8")
 SETTINGS = {
     "minutes": 3.0,
     "speakers": (3, 4),
@@ -40,14 +34,6 @@ SETTINGS = {
     "split": "train",
     "seed": 1,
 }
-
-
-def tokens(transcript: Transcript) -> list[TokenSegment]:
-    """Cut utterances into normalised words."""
-    return [
-        TokenSegment(part.speaker, part.start, part.end, tuple(CHIME8(part.text).split()))
-        for part in transcript.utterances
-    ]
 
 
 def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> Transcript:
@@ -62,12 +48,7 @@ def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> 
         heard = recognise_streams(
             streams, activity, models.recognizer(), language="en", progress=no_progress
         )
-    made = [
-        utterance
-        for speaker, regions in heard.items()
-        for utterance in assign_stream(regions, speaker, activity)
-    ]
-    return Transcript(recording.session_id, tuple(made), truth.turns)
+    return of_streams(recording, heard, activity)
 
 
 def main() -> None:
@@ -99,7 +80,7 @@ def with_channels(audio: Path, number: int, folder: Path) -> Path:
 def run(meetings: list[Path], channels: list[int], scratch: Path) -> None:
     """Transcribe every meeting in all ways and score it."""
     mono, array = Runner.of("mono"), Runner.of("array")
-    ways: dict[str, Callable[[Path, Transcript], Transcript]] = {
+    ways: Ways = {
         "one signal": lambda audio, _: mono.transcribe(mono.probe([audio])),
         **{
             f"{number} channels": lambda audio, _, number=number: array.transcribe(
@@ -109,31 +90,7 @@ def run(meetings: list[Path], channels: list[int], scratch: Path) -> None:
         },
         "true turns": lambda audio, truth: with_true_turns(array, array.probe([audio]), truth),
     }
-    turns = dict.fromkeys(ways, DiarizationErrors())
-    errors = dict.fromkeys(ways, WordErrors())
-    right = dict.fromkeys(ways, 0)
-    print(f"{'meeting':8}" + "".join(f"{way:>12} DER  spk  cpWER" for way in ways))
-    for audio in meetings:
-        said = formats.parse_file(audio.with_suffix(".seglst.json"))
-        truth = formats.parse_file(audio.with_suffix(".rttm"))
-        line = f"{audio.stem:8}"
-        for way, transcribe in ways.items():
-            transcript = transcribe(audio, truth)
-            scored = [(0.0, soundfile.info(audio).duration)]
-            der = diarization_errors(truth.turns, transcript.turns, scored=scored)
-            cp = words.cp(tokens(said), tokens(transcript)).errors
-            turns[way] += der
-            errors[way] += cp
-            found = len({turn.speaker for turn in transcript.turns})
-            right[way] += found == len(truth.speakers)
-            line += f"{'':10}{100 * (der.der or 0):6.1f} {found:3d}/{len(truth.speakers)}"
-            line += f"{100 * (cp.rate or 0):7.1f}"
-        print(line, flush=True)
-    line = f"{'total':8}"
-    for way in ways:
-        line += f"{'':10}{100 * (turns[way].der or 0):6.1f} {right[way]:3d}/{len(meetings)}"
-        line += f"{100 * (errors[way].rate or 0):7.1f}"
-    print(line)
+    compare(meetings, ways)
 
 
 if __name__ == "__main__":

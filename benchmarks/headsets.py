@@ -14,38 +14,21 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from ways import Ways, compare, of_streams
 
-from meetscribe import formats, ingest
+from meetscribe import ingest
 from meetscribe.activity.crosstalk import CrosstalkSettings, Wearers, channel_power
 from meetscribe.activity.segmentation import FRAME_STEP_S
 from meetscribe.config import load
-from meetscribe.engines.assign import assign_stream
-from meetscribe.engines.cascade import CascadeEngine
 from meetscribe.engines.per_speaker import own_signals, recognise_signals
-from meetscribe.evaluate import normalise, words
-from meetscribe.evaluate.diarization import diarization_errors
-from meetscribe.evaluate.scores import DiarizationErrors, WordErrors
-from meetscribe.evaluate.words import TokenSegment
 from meetscribe.pipeline.runner import Runner
 from meetscribe.resources import find
 from meetscribe.train import SimulationSettings, simulate
 from meetscribe.types import Activity, Layout, Recording, Transcript
 
-CHIME8 = normalise.get("chime8")
-WAYS = ("one signal", "not muted", "per-speaker", "true turns")
-
-
-def tokens(transcript: Transcript) -> list[TokenSegment]:
-    """Cut utterances into normalised words."""
-    return [
-        TokenSegment(part.speaker, part.start, part.end, tuple(CHIME8(part.text).split()))
-        for part in transcript.utterances
-    ]
-
 
 def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> Transcript:
     """Recognise every channel in the reference's turns."""
-    engine = CascadeEngine(runner.spec.cascade, device="cpu", threads=runner.threads, offline=False)
     scene = json.loads(Path(recording.files[0].path).with_suffix(".scene.json").read_text())
     channel_of = {one["speaker"]: one["channel"] for one in scene["speakers"]}
     activity = Activity(truth.turns)
@@ -63,15 +46,10 @@ def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> 
         heard = recognise_signals(
             own_signals(channels, Wearers(activity, channel_of, level_db_of), CrosstalkSettings()),
             activity,
-            engine.models.recognizer(),
+            runner.engine.models.recognizer(),
             language="en",
         )
-    made = [
-        utterance
-        for speaker, regions in heard.items()
-        for utterance in assign_stream(regions, speaker, activity)
-    ]
-    return Transcript(recording.session_id, tuple(made), truth.turns)
+    return of_streams(recording, heard, activity)
 
 
 def unmuted(runner: Runner) -> Runner:
@@ -106,39 +84,17 @@ def run(meetings: list[Path]) -> None:
     """Transcribe every meeting in four ways and score it."""
     mono, auto = Runner.of("mono"), Runner.of("auto")
     raw = unmuted(auto)
-    turns = dict.fromkeys(WAYS, DiarizationErrors())
-    errors = dict.fromkeys(WAYS, WordErrors())
-    right = dict.fromkeys(WAYS, 0)
-    print(f"{'meeting':10}" + "".join(f"{way:>12} DER  spk  cpWER" for way in WAYS))
     for audio in meetings:
-        said = formats.parse_file(audio.with_suffix(".seglst.json"))
-        truth = formats.parse_file(audio.with_suffix(".rttm"))
         recording = auto.probe([audio])
         if recording.layout is not Layout.PER_SPEAKER:
             print(f"{audio.stem}: taken as {recording.layout}, {recording.layout_reason}")
-        made = {
-            "one signal": mono.transcribe(recording),
-            "not muted": raw.transcribe(recording),
-            "per-speaker": auto.transcribe(recording),
-            "true turns": with_true_turns(auto, recording, truth),
-        }
-        line = f"{audio.stem:10}"
-        for way, transcript in made.items():
-            scored = [(0.0, recording.duration)]
-            der = diarization_errors(truth.turns, transcript.turns, scored=scored)
-            cp = words.cp(tokens(said), tokens(transcript)).errors
-            turns[way] += der
-            errors[way] += cp
-            found = len({turn.speaker for turn in transcript.turns})
-            right[way] += found == len(truth.speakers)
-            line += f"{'':10}{100 * (der.der or 0):6.1f} {found:3d}/{len(truth.speakers)}"
-            line += f"{100 * (cp.rate or 0):7.1f}"
-        print(line, flush=True)
-    line = f"{'total':10}"
-    for way in WAYS:
-        line += f"{'':10}{100 * (turns[way].der or 0):6.1f} {right[way]:3d}/{len(meetings)}"
-        line += f"{100 * (errors[way].rate or 0):7.1f}"
-    print(line)
+    ways: Ways = {
+        "one signal": lambda audio, _: mono.transcribe(auto.probe([audio])),
+        "not muted": lambda audio, _: raw.transcribe(auto.probe([audio])),
+        "per-speaker": lambda audio, _: auto.transcribe(auto.probe([audio])),
+        "true turns": lambda audio, truth: with_true_turns(auto, auto.probe([audio]), truth),
+    }
+    compare(meetings, ways)
 
 
 if __name__ == "__main__":
