@@ -1,16 +1,19 @@
 """What each part of the one-stage recogniser brings: planes and topologies, trained alike.
 
     python benchmarks/onestage.py TABLE -o results/onestage [--config onestage-small] [--steps N]
+    python benchmarks/onestage.py TABLE -o results/onestage --adapter meetscribe/weights/onestage
 
 For {spectral only, + target, + competitors} x {fixed, mean, tac, dac} a network is trained with the
 same data, steps and seed, and scored on simulated regions of the speakers of split ``heldout``, in
 rooms that nothing was trained or chosen in. The best ones are trained again with further seeds.
-Training goes on where it was stopped; what is finished is not trained again.
+Training goes on where it was stopped; what is finished is not trained again. ``--adapter`` scores
+one that is there instead. Beside them stand plain Whisper on the best channel, and Whisper on what
+guided source separation makes of the same scene, which is told who speaks when.
 
 Prints a Markdown table (also OUTPUT/table.md): target-speaker WER with its interval (bootstrap over
 scenes; with several seeds all of them pooled), WER where people overlap, parameters that were
-trained, and the CPU time of the front-end and SpatialEmb per second of region and target on one
-thread, recognition left aside.
+trained, and the CPU time per second of audio on one thread, all its speakers together, recognition
+left aside: of front-end and SpatialEmb, or of the separation.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -28,17 +32,20 @@ import torch
 from meetscribe import resources
 from meetscribe.config import build, read
 from meetscribe.onestage.adapter import SpatialWhisper, apply_adapter, load_adapter
+from meetscribe.onestage.adapter_settings import OnestageSettings
+from meetscribe.onestage.features import log_mel
 from meetscribe.onestage.front_end import FrontEnd
 from meetscribe.onestage.tokens import Vocabulary
+from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.train.onestage.bank import make_banks
 from meetscribe.train.onestage.examples import ExampleMaker, Packed
 from meetscribe.train.onestage.library import make_library, whisper_words
 from meetscribe.train.onestage.run import ADAPTER, Machine, run, whisper_folder
-from meetscribe.train.onestage.scenes import SceneMaker
+from meetscribe.train.onestage.scenes import Scene, SceneMaker
 from meetscribe.train.onestage.score import Scored, score, summary, transcribe
 from meetscribe.train.onestage.settings import OnestageTraining
 
-PLANES = {
+PLANES: dict[str, dict[str, bool | int]] = {
     "spectral only": {"target": False, "num_competitors": 0},
     "+ target": {"target": True, "num_competitors": 0},
     "+ competitors": {"target": True},
@@ -97,7 +104,7 @@ class Bench:
         return build(OnestageTraining, given, where=self.options.config)
 
     @cache  # noqa: B019 - lives as long as the program
-    def examples(self, channels: int, array: str) -> list[Packed]:
+    def examples(self, channels: int, array: str) -> list[tuple[Scene, Packed]]:
         """Give regions of held-out speakers, all with that many channels."""
         settings = self.settings(Variant("+ competitors", "dac"), 0)
         heldout = settings.speech.model_copy(update={"split": self.options.split})
@@ -129,7 +136,8 @@ class Bench:
         scenes = SceneMaker(last, library, bank, _TEST_SEED, _TEST_STREAM, all_channels=True)
         # planes for every variant: what one does not ask for it ignores
         maker = ExampleMaker(scenes, settings.model, 1, None, 80, alone=False)
-        return [maker(number) for number in range(self.options.scenes)]
+        made = [scenes.make(number, 1.0) for number in range(self.options.scenes)]
+        return [(scene, maker.pack([scene])) for scene in made]
 
     def measure(self, variant: Variant, seeds: range, channels: int, array: str) -> Row:
         """Train where needed, and score."""
@@ -146,64 +154,86 @@ class Bench:
                 machine=machine,
                 note=lambda line: print("  ", line),
             )
-            model, tensors, _ = load_adapter(output / ADAPTER)
-            network, vocabulary = SpatialWhisper.load(model, whisper_folder(model.target.base))
-            apply_adapter(network, tensors, where=str(output))
-            network.eval().requires_grad_(requires_grad=False)
-
-            written = writer(network, vocabulary, settings.speech.language)
-            scored += score(written, self.examples(channels, array))
-            rtf, parameters = self.front_end_time(settings, network), len_of(tensors)
+            row = self.adapter(output / ADAPTER, channels, array)
+            scored += row.scored
+            rtf, parameters = row.rtf, row.parameters
         return Row(tuple(scored), len(seeds), parameters, rtf)
+
+    def adapter(self, folder: Path, channels: int, array: str) -> Row:
+        """Score an adapter."""
+        model, tensors, _ = load_adapter(folder)
+        network, vocabulary = SpatialWhisper.load(model, whisper_folder(model.target.base))
+        apply_adapter(network, tensors, where=str(folder))
+        network.eval().requires_grad_(requires_grad=False)
+        examples = self.examples(channels, array)
+        scored = score(writer(network, vocabulary), [packed for _, packed in examples])
+        rtf = front_end_time(network, model, [scene for scene, _ in examples[: self.options.timed]])
+        return Row(tuple(scored), 1, len_of(tensors), rtf)
 
     def plain(self, channels: int, array: str) -> Row:
         """Score plain Whisper on the best channel."""
-        settings = self.settings(Variant("+ competitors", "dac"), 0)
-        network, vocabulary = SpatialWhisper.load(
-            settings.model, whisper_folder(settings.model.target.base)
-        )
+        written = writer(*self.untrained(), plain=True)
+        packed = [packed for _, packed in self.examples(channels, array)]
+        return Row(tuple(score(written, packed)), 1, 0, 0.0)
 
-        written = writer(network, vocabulary, settings.speech.language, plain=True)
-        return Row(tuple(score(written, self.examples(channels, array))), 1, 0, 0.0)
-
-    def front_end_time(self, settings: OnestageTraining, network: SpatialWhisper) -> float:
-        """Give CPU seconds per second of region and target, on one thread."""
-        _, bank = make_banks(settings.rooms, self.work)
-        library, _ = make_library(
-            settings.speech,
-            self.work,
-            hear=(lambda *_: []) if settings.speech.listen else None,
-            recogniser=settings.model.target.base if settings.speech.listen else "",
-        )
-        maker = SceneMaker(settings.scenes, library, bank, 0, 14, all_channels=True)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    def separated(self, channels: int, array: str) -> Row:
+        """Score plain Whisper on the streams of guided source separation."""
+        network, vocabulary = self.untrained()
+        trailing_s = network.target.settings.trailing_s
+        examples: list[Packed] = []
         spent = heard = 0.0
-        with torch.inference_mode():
-            for number in range(self.options.timed):
-                scene = maker.make(number, 1.0)
-                model = settings.model
-                front_end = FrontEnd(scene, scene.turns, model.front_end, model.embedding)
+        with one_thread():
+            for scene, packed in self.examples(channels, array):
                 began = time.process_time()
-                found = front_end.hear(scene.region, list(scene.texts))
-                for one in found:
-                    network.embed(one.planes)
+                with SeparatedStreams(scene, [*scene.turns, *scene.spoken], threads=1) as streams:
+                    region = scene.region
+                    made = [streams.read(name, region.start, region.end) for name in scene.texts]
                 spent += time.process_time() - began
-                heard += scene.region.duration * len(found)
+                heard += scene.duration
+                mels = [log_mel(one, trailing_s=trailing_s) for one in made]
+                examples.append(replace(packed, mel_bft=torch.stack(mels).numpy()))
+        written = writer(network, vocabulary, plain=True)
+        return Row(tuple(score(written, examples)), 1, 0, spent / heard)
+
+    def untrained(self) -> tuple[SpatialWhisper, Vocabulary]:
+        """Give plain Whisper."""
+        model = self.settings(Variant("+ competitors", "dac"), 0).model
+        return SpatialWhisper.load(model, whisper_folder(model.target.base))
+
+
+def front_end_time(network: SpatialWhisper, model: OnestageSettings, scenes: list[Scene]) -> float:
+    """Give CPU seconds per second of region, all targets together, on one thread."""
+    spent = heard = 0.0
+    with one_thread(), torch.inference_mode():
+        for scene in scenes:
+            began = time.process_time()
+            front_end = FrontEnd(scene, scene.turns, model.front_end, model.embedding)
+            for one in front_end.hear(scene.region, list(scene.texts)):
+                network.embed(one.planes)
+            spent += time.process_time() - began
+            heard += scene.region.duration
+    return spent / max(heard, 1e-9)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
         torch.set_num_threads(threads)
-        return spent / max(heard, 1e-9)
 
 
 def writer(
-    network: SpatialWhisper, vocabulary: Vocabulary, language: str, *, plain: bool = False
+    network: SpatialWhisper, vocabulary: Vocabulary, *, plain: bool = False
 ) -> Callable[[Packed], list[str]]:
     """Give what writes the texts of a batch."""
 
     def written(packed: Packed) -> list[str]:
         with torch.inference_mode():
-            return transcribe(
-                network, vocabulary, packed, language=language, device="cpu", plain=plain
-            )
+            return transcribe(network, vocabulary, packed, language="en", device="cpu", plain=plain)
 
     return written
 
@@ -235,6 +265,7 @@ def main() -> None:
     parser.add_argument("--config", default="onestage-small")
     parser.add_argument("--work", type=Path, help="speech and rooms, which runs may share")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--adapter", type=Path, help="score this one, and train nothing")
     parser.add_argument("--topologies", nargs="+", default=list(TOPOLOGIES), choices=TOPOLOGIES)
     parser.add_argument("--planes", nargs="+", default=list(PLANES), choices=list(PLANES))
     parser.add_argument("--best", type=int, default=2, help="how many get further seeds")
@@ -252,8 +283,17 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     bench = Bench(options)
     here = (options.channels, options.array)
-    variants = [Variant(planes, name) for name in options.topologies for planes in options.planes]
-    rows = {"plain Whisper, best channel": bench.plain(*here)}
+    variants = (
+        []
+        if options.adapter
+        else [Variant(planes, name) for name in options.topologies for planes in options.planes]
+    )
+    rows = {
+        "plain Whisper, best channel": bench.plain(*here),
+        "guided source separation + Whisper": bench.separated(*here),
+    }
+    if options.adapter:
+        rows[options.adapter.name] = bench.adapter(options.adapter, *here)
     for variant in variants:
         print(variant.name)
         rows[f"{variant.topology}, {variant.planes}"] = bench.measure(variant, range(1), *here)

@@ -104,6 +104,14 @@ class SpatialWhisper(nn.Module):
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Give the conditioned encodings, (B, S, D of Whisper)."""
+        return self.encode_heard(*self.hear(inputs), inputs.steps)
+
+    def encode_heard(self, mel_bft: Tensor, embedding_bsd: Tensor, steps: list[int]) -> Tensor:
+        """Give the conditioned encodings of what ``hear`` gave."""
+        return self.target.encode(mel_bft, embedding_bsd, steps)
+
+    def hear(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Give the corrected log-mel (B, F, T), and the embedding (B, S, D), S = T / 2."""
         embedding_bsd = self.embed(inputs.planes)
         # in the silence at the end there is nothing to tell apart
         num_steps = inputs.mel_bft.shape[-1] // 2
@@ -114,7 +122,7 @@ class SpatialWhisper(nn.Module):
             # a vector per 20 ms changes two frames of 10 ms
             change_btf = self.correction(embedding_bsd).unflatten(2, (2, -1)).flatten(1, 2)
             mel_bft = mel_bft + change_btf.mT
-        return self.target.encode(mel_bft, embedding_bsd, inputs.steps)
+        return mel_bft, embedding_bsd
 
     def logits(self, encoded_bsd: Tensor, tokens_bl: Tensor, steps: list[int]) -> Tensor:
         """Give the scores of the token after each of ``tokens_bl``, (B, L, V)."""

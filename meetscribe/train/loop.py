@@ -45,6 +45,8 @@ class LoopSettings(Settings):
     """The highest, reached after ``warmup_steps``; then it falls along half a cosine."""
     warmup_steps: int = Field(100, ge=0)
     """Steps in which the rate of learning grows from nothing."""
+    hold: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps after those in which it stays at its highest before it falls."""
     weight_decay: float = Field(0.01, ge=0)
     """Of matrices; norms, biases and other vectors are left alone."""
     clip_norm: float = Field(1.0, gt=0)
@@ -344,6 +346,7 @@ class _Run:
             return settings.learning_rate * (step + 1) / settings.warmup_steps
         left = max(1, settings.steps - settings.warmup_steps)
         share = (step - settings.warmup_steps) / left
+        share = max(0.0, share - settings.hold) / (1 - settings.hold)
         fall = _FINAL_SHARE + (1 - _FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
         return settings.learning_rate * fall
 

@@ -123,6 +123,18 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
+def test_the_rate_rises_stays_and_falls(tmp_path: Path) -> None:
+    run(tmp_path, settings=SETTINGS.model_copy(update={"hold": 0.5}))
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rates = [float(row["rate"]) for row in csv.DictReader(file)]
+    assert rates[:3] == pytest.approx([0.05 / 3, 0.1 / 3, 0.05])
+    # 9 steps are left after the warm-up, half of them at the highest
+    assert rates[3:8] == pytest.approx([0.05] * 5)
+    assert rates[8:] == sorted(rates[8:], reverse=True)
+    assert rates[8] < 0.05
+    assert rates[-1] < 0.01
+
+
 def test_a_finished_run_does_nothing(tmp_path: Path) -> None:
     first = run(tmp_path)
     before = (tmp_path / "log.csv").read_text()

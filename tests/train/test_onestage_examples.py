@@ -213,6 +213,10 @@ def test_a_scene_is_what_it_says(scenes: SceneMaker) -> None:
         assert scene.region.end == pytest.approx(scene.duration, abs=1e-3)
         assert {turn.speaker for turn in scene.turns} == set(scene.texts)
         assert all(turn.end < scene.region.start for turn in scene.turns)
+        assert all(scene.region.start <= turn.start for turn in scene.spoken)
+        assert all(turn.end <= scene.region.end for turn in scene.spoken)
+        talking = {name for name, text in scene.texts.items() if text}
+        assert talking <= {turn.speaker for turn in scene.spoken}
         assert np.abs(scene.samples_cn).max() < 0.6
         first = round(scene.region.start * SAMPLE_RATE_HZ)
         speech = sum(scene.images.values())

@@ -72,7 +72,7 @@ def test_a_stopped_run_goes_on_with_the_same_losses_to_the_last_bit(
     )
     assert (first.step, first.stopped) == (3, True)
     run(settings_of(given), tmp_path, work=place / "work", machine=HERE)
-    for name in ("loss", "words", "distil", "gradient", "weight"):
+    for name in ("loss", "words", "distil", "mel", "gradient", "weight"):
         assert column(tmp_path, name) == column(trained, name)
     assert len(column(trained)) == 6
     assert (tmp_path / "scores.csv").read_text() == (trained / "scores.csv").read_text()
@@ -154,10 +154,58 @@ def test_the_loss_is_of_the_words_and_of_their_end(
             found = logits[0, len(start) - 1 :].log_softmax(dim=1)
             expected -= float(found[range(len(wanted)), wanted].sum()) * (1 if text else 5)
     assert float(parts["words"]) == pytest.approx(expected, rel=1e-4)
-    assert float(loss) == pytest.approx(float(parts["words"] + parts["distil"]), rel=1e-6)
+    assert float(loss) == pytest.approx(float(sum(parts.values())), rel=1e-6)
     counts = [len(task.vocabulary.encode(text)) + 1 if text else 5 for text in packed.texts]
     assert 5 in counts
     assert task.weight(packed) == sum(counts)
+
+
+def test_a_stage_without_words_learns_the_mel_alone(place: Path, given: dict[str, Any]) -> None:
+    first = json.loads(json.dumps(given))
+    first["scenes"]["stages"][0]["words"] = False
+    first["loop"] |= {"steps": 4, "learning_rate": 0.01}
+    output = place / "mel-first"
+    run(settings_of(first), output, work=place / "work", machine=HERE)
+    words = [float(value) for value in column(output, "words")]
+    assert words[:2] == [0.0, 0.0]
+    assert min(words[2:]) > 0.0
+    assert min(float(value) for value in column(output, "mel")) > 0.0
+    _, tensors, _ = load_adapter(output / "adapter")
+    assert float(tensors["correction.weight"].abs().max()) > 0.0
+
+
+def test_the_mel_distance_is_in_bels_and_not_of_what_is_as_good_as_gone(
+    place: Path, given: dict[str, Any], tmp_path: Path
+) -> None:
+    task, _ = prepare(settings_of(given), tmp_path, work=place / "work", machine=HERE)
+    packed = next(one for one in task.batches(0) if all(one.texts))
+    inputs = packed.inputs("cpu")
+    frames = inputs.planes.spectral_bctf.shape[2]
+    mixture, alone = inputs.mel_bft[..., :frames], torch.from_numpy(packed.alone_bft)[..., :frames]
+    # a unit of a log-mel is 4 bels, and 3 bels below the mixture is far enough
+    wanted = torch.maximum(alone, mixture - 0.75)
+    expected = 4 * (mixture - wanted).abs().mean(dim=1)
+    there = inputs.planes.frames_bt
+    mean = expected.mean() if there is None else expected[there].mean()
+    with torch.no_grad():
+        _, parts = task.loss(packed)
+    assert float(parts["mel"]) == pytest.approx(float(mean) * task.weight(packed), rel=1e-4)
+    assert 0.0 < float(mean) < 3.0
+
+
+@pytest.mark.parametrize(
+    ("stages", "more"),
+    [
+        ([{"until": 1.0, "words": False}], {}),
+        ([{"until": 0.5, "words": False}, {}], {"mel": 0.0}),
+        ([{"until": 0.5, "words": False}, {}], {"model": {"correct_mel": False}}),
+    ],
+)
+def test_stages_that_would_learn_nothing_are_refused(
+    stages: list[dict[str, Any]], more: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="words"):
+        settings_of({"scenes": {"stages": stages}, **more})
 
 
 def test_without_an_embedding_the_mel_stays_as_it_is(

@@ -29,7 +29,8 @@ class Packed:
 
     ``planes`` holds the fields of ``SpatialPlanes`` that are there; ``alone_bft`` is the mel of
     the target alone, as loud as in the mixture; ``scene_b`` the number of each item's scene,
-    ``voices_b`` how many people talk in its region, ``seconds_b`` its length.
+    ``voices_b`` how many people talk in its region, ``seconds_b`` its length; ``words`` whether
+    the recogniser is to learn from it.
     """
 
     mel_bft: NDArray[np.float32]
@@ -40,6 +41,7 @@ class Packed:
     scene_b: list[int]
     voices_b: list[int]
     seconds_b: list[float]
+    words: bool = True
 
     def inputs(self, device: str) -> Inputs:
         """Give the network's input on a device."""
@@ -80,9 +82,10 @@ class ExampleMaker:
         """Make a batch."""
         share = 1.0 if self.num_batches is None else number / self.num_batches
         first = number * self.batch
-        return self.pack([self.scenes.make(first + n, share) for n in range(self.batch)])
+        made = [self.scenes.make(first + n, share) for n in range(self.batch)]
+        return self.pack(made, words=self.scenes.settings.stage(share).words)
 
-    def pack(self, scenes: Sequence[Scene]) -> Packed:
+    def pack(self, scenes: Sequence[Scene], *, words: bool = True) -> Packed:
         """Hear every target of every scene."""
         import torch
 
@@ -113,6 +116,7 @@ class ExampleMaker:
             scene_b=[scene.number for scene, _ in hearings],
             voices_b=[sum(map(bool, scene.texts.values())) for scene, _ in hearings],
             seconds_b=[scene.region.duration for scene, _ in hearings],
+            words=words,
         )
 
     def _hear(self, scene: Scene) -> list[Hearing]:

@@ -149,6 +149,7 @@ def prepare(
         device=device,
         workers=workers,
         distil=settings.distil,
+        mel=settings.mel if settings.model.correct_mel else 0.0,
         silent_weight=settings.silent_weight,
         exporting=write,
     )
@@ -232,10 +233,9 @@ def _makers(
     # always the same ones, whatever the seed of the training
     dev = SceneMaker(scenes, data.dev, data.dev_rooms, 0, _DEV_STREAM, all_channels)
     model = settings.model
+    alone = settings.distil > 0 or (settings.mel > 0 and model.correct_mel)
     return (
-        ExampleMaker(
-            training, model, scenes.batch, num_batches, num_mel_bins, alone=settings.distil > 0
-        ),
+        ExampleMaker(training, model, scenes.batch, num_batches, num_mel_bins, alone=alone),
         ExampleMaker(dev, model, scenes.batch, None, num_mel_bins, alone=False),
     )
 

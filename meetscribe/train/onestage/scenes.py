@@ -55,14 +55,16 @@ class Line:
 class Scene:
     """What the microphones heard, and what is known about it.
 
-    ``turns`` are the moments alone. ``texts`` has what everybody says in the region, "" for who
-    is silent; ``images`` what the microphones hear of everybody alone in the region, (C, N) each.
+    ``turns`` are the moments alone, ``spoken`` those of the region. ``texts`` has what everybody
+    says in the region, "" for who is silent; ``images`` what the microphones hear of everybody
+    alone in the region, (C, N) each.
     """
 
     number: int
     samples_cn: Samples
     region: Segment
     turns: tuple[Turn, ...]
+    spoken: tuple[Turn, ...]
     texts: dict[str, str]
     images: dict[str, Samples]
     overlap: float
@@ -103,7 +105,7 @@ class SceneMaker:
         share : how much of the training is over, which chooses the stage of the curriculum
         """
         rng = np.random.default_rng([self.seed, self.stream, number])
-        stage = next(one for one in self.settings.stages if share < one.until or one.until >= 1.0)
+        stage = self.settings.stage(share)
         room = self.bank.room(int(rng.integers(self.bank.count)))
         channels = self._channels(room, rng)
         names, lines = self._lines(stage, rng)
@@ -221,6 +223,7 @@ class _Mix:
             mixture_cn,
             region,
             tuple(turns),
+            tuple(Turn(begin + line.start, begin + line.end, names[line.voice]) for line in lines),
             {names[voice]: texts[names[voice]] for voice in known},
             {names[voice]: images[voice][:, first:] * gain_c1 for voice in known},
             _overlap(lines),

@@ -88,6 +88,9 @@ class Stage(Settings):
     """What one person says in one go."""
     silent: float = Field(0.15, ge=0, le=1)
     """Share of regions with one more target, who has a seat and says nothing."""
+    words: bool = True
+    """Let the recogniser take part. Without it only the correction of the log-mel is learned
+    (``mel``), in a small part of the time: a good beginning."""
 
 
 class SceneSettings(Settings):
@@ -118,6 +121,10 @@ class SceneSettings(Settings):
     dev_scenes: int = Field(40, ge=1)
     """Scenes that are scored; always the same ones."""
 
+    def stage(self, share: float) -> Stage:
+        """Give the stage in which a training is when this share of it is over."""
+        return next(one for one in self.stages if share < one.until or one.until >= 1.0)
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         untils = [stage.until for stage in self.stages]
@@ -140,6 +147,8 @@ class OnestageTraining(Settings):
     distil: float = Field(1.0, ge=0)
     """Weight of being near what plain Whisper makes of the target alone, beside writing his words
     (our own addition: it says something about every frame, where words are few)."""
+    mel: float = Field(1.0, ge=0)
+    """Weight of a corrected log-mel that is near that of the target alone, in bels."""
     silent_weight: float = Field(5.0, gt=0)
     """How many tokens the end of an empty text counts as: there is nothing else to learn from."""
     loop: LoopSettings = LoopSettings()
@@ -149,6 +158,12 @@ class OnestageTraining(Settings):
         if self.speech.split.lower() in _NEVER_TRAINED:
             split = self.speech.split
             raise ValueError(f"speech.split '{split}' is for measuring only, never for training")
+        if not self.scenes.stages[-1].words:
+            raise ValueError("scenes.stages: the last one must have words")
+        if not all(stage.words for stage in self.scenes.stages) and not (
+            self.mel and self.model.correct_mel
+        ):
+            raise ValueError("stages without words learn from mel and model.correct_mel alone")
         most = max(len(stage.voices) for stage in self.scenes.stages)
         if most >= self.rooms.seats:
             raise ValueError(

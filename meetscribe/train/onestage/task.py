@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _IGNORED = -100
 _FRAMES_PER_S = 50
 _LEAST_SPREAD = 1e-4
+_BELS = 4.0
+"""Of one unit of a log-mel."""
+_FLOOR_BELS = 3.0
+"""Nothing need be turned down further than this: it is as good as gone."""
 
 Export = Callable[[int, Mapping[str, float]], None]
 
@@ -40,6 +44,7 @@ class OnestageTask:
     training, dev : make the examples
     dev_batches : that are scored
     distil : weight of being near plain Whisper's encodings of the target alone
+    mel : weight of a corrected log-mel near that of the target alone
     silent_weight : tokens that the end of an empty text counts as
     exporting : writes the network as it is
     """
@@ -53,9 +58,10 @@ class OnestageTask:
     device: str
     workers: int
     distil: float
+    mel: float
     silent_weight: float
     exporting: Export
-    columns: Sequence[str] = ("words", "distil")
+    columns: Sequence[str] = ("words", "distil", "mel")
     score_columns: Sequence[str] = scoring.COLUMNS
 
     def __post_init__(self) -> None:
@@ -96,15 +102,28 @@ class OnestageTask:
 
         Being near the encodings is a mean over frames and features, each relative to how much it
         varies where the target is alone (a few of Whisper's features are a hundred times larger
-        than the others), and counts as much per batch as its tokens.
+        than the others), and counts as much per batch as its tokens; so does being near the
+        log-mel.
         """
+        inputs = batch.inputs(self.device)
+        mel_bft, embedding_bsd = self.network.hear(inputs)
+        mel = self._mel_distance(batch, inputs, mel_bft) * self.weight(batch)
+        if not batch.words:
+            none = mel.new_zeros(())
+            return self.mel * mel, {"words": none, "distil": none, "mel": mel}
+        encoded_bsd = self.network.encode_heard(mel_bft, embedding_bsd, inputs.steps)
+        words = self._words(batch, inputs, encoded_bsd)
+        near = self._distance(batch, inputs, encoded_bsd) * self.weight(batch)
+        loss = words + self.distil * near + self.mel * mel
+        return loss, {"words": words, "distil": near, "mel": mel}
+
+    def _words(self, batch: Packed, inputs: Inputs, encoded_bsd: Tensor) -> Tensor:
+        """Give the cross entropy of all texts, summed over their tokens."""
         from torch.nn import functional
 
-        inputs = batch.inputs(self.device)
         tokens = self._tokens(batch)
         self.refused += sum(one is None for one in tokens)
         tokens_bl, wanted_bl = self._texts(tokens)
-        encoded_bsd = self.network.encode(inputs)
         logits_blv = self.network.logits(encoded_bsd, tokens_bl, inputs.steps)
         words_bl = functional.cross_entropy(
             logits_blv.flatten(0, 1).float(),
@@ -113,9 +132,26 @@ class OnestageTask:
             reduction="none",
         ).view_as(wanted_bl)
         each_b = words_bl.new_tensor([1.0 if row else self.silent_weight for row in tokens])
-        words = (words_bl.sum(dim=1) * each_b).sum()
-        near = self._distance(batch, inputs, encoded_bsd) * self.weight(batch)
-        return words + self.distil * near, {"words": words, "distil": near}
+        return (words_bl.sum(dim=1) * each_b).sum()
+
+    def _mel_distance(self, batch: Packed, inputs: Inputs, mel_bft: Tensor) -> Tensor:
+        """Give how far a log-mel is from that of the target alone, in bels, where there is sound.
+
+        The mean of absolute differences: squares would go to the few cells where nobody can know.
+        """
+        import torch
+
+        if batch.alone_bft is None or not self.mel:
+            return mel_bft.new_zeros(())
+        alone_bft = torch.from_numpy(batch.alone_bft).to(self.device)
+        wanted_bft = torch.maximum(alone_bft, inputs.mel_bft - _FLOOR_BELS / _BELS)
+        apart_bft = (mel_bft.float() - wanted_bft).abs() * _BELS
+        planes = inputs.planes
+        num_frames = planes.spectral_bctf.shape[2]
+        apart_bt = apart_bft[..., :num_frames].mean(dim=1)
+        if planes.frames_bt is None:
+            return apart_bt.mean()
+        return (apart_bt * planes.frames_bt).sum() / planes.frames_bt.sum()
 
     def _texts(self, tokens: Sequence[list[int] | None]) -> tuple[Tensor, Tensor]:
         """Give what the decoder reads, and what it is to write after each token."""
