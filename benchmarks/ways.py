@@ -21,8 +21,9 @@ from meetscribe.recognize import RecognizedRegion
 from meetscribe.types import Activity, Recording, Transcript
 
 CHIME8 = normalise.get("chime8")
-Ways = Mapping[str, Callable[[Path, Transcript], Transcript]]
-"""Name -> how the audio at a path, whose true turns are given, is transcribed."""
+Way = Callable[[Path, Transcript], Transcript]
+"""How the audio at a path, whose true turns are given, is transcribed."""
+Ways = Mapping[str, Way]
 
 
 def tokens(transcript: Transcript) -> list[TokenSegment]:

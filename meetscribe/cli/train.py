@@ -78,23 +78,28 @@ def onestage(config: str, **options: Any) -> int:  # noqa: ANN401 - click's opti
     """Train the one-stage recogniser: what one speaker says, from all microphones.
 
     It learns from simulated meetings of read speech, whose table has the columns path, speaker,
-    text, and split. In the folder of the run: log.csv with the losses, scores.csv with the word
-    error rates on speakers kept out of training, checkpoints, and the best so far as adapter.
+    text, and split; the settings may add real meetings. In the folder of the run: log.csv with the
+    losses, scores.csv with the word error rates on speakers kept out of training, checkpoints, and
+    the best so far as adapter. Several GPUs: accelerate launch --multi_gpu -m meetscribe train ...
     """
     path = resources.find("configs/train", config)
     settings = _settings(path, options)
     output: Path = options["output"] or Path("runs") / path.stem
     from meetscribe.train.interrupt import StopRequest
     from meetscribe.train.onestage.run import Machine, prepare, run
+    from meetscribe.train.processes import launch
 
-    quiet: bool = options["quiet"]
+    first = launch().rank == 0
+    # of processes that train together one speaks for all
+    quiet: bool = options["quiet"] or not first
     machine = Machine(options["device"], options["workers"], options["threads"], options["minutes"])
     with reporter(options["progress"], quiet=quiet) as shown:
         shown.start(f"{path.stem} -> {output}")
         about: dict[str, Any] = {"work": options["work"], "machine": machine}
         about |= {"progress": shown.progress, "note": shown.note}
         if options["only_prepare"]:
-            prepare(settings, output, **about)
+            if first:
+                prepare(settings, output, **about)
             return 0
         with StopRequest() as stop:
             result = run(settings, output, stop=stop, **about)

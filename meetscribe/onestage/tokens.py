@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meetscribe.errors import ConfigError, WeightsError
 from meetscribe.models.whisper_weights import WhisperWeights
@@ -75,6 +75,23 @@ class Vocabulary:
         return str(self.tokenizer.decode([one for one in tokens if one < self.end])).strip()
 
 
+def _whole(parts: dict[str, Any]) -> dict[str, Any]:
+    """Add the first merge where it is missing.
+
+    Published files of Whisper have lost it, a space and "t": without it " the" is written as two
+    tokens that Whisper never saw beside each other.
+    """
+    model = parts["model"]
+    merges = model.get("merges") or []
+    first = ["Ġ", "t"]
+    if "".join(first) in model.get("vocab", {}) and merges:
+        plain = isinstance(merges[0], str)
+        wanted: Any = " ".join(first) if plain else first
+        if wanted not in merges:
+            return {**parts, "model": {**model, "merges": [wanted, *merges]}}
+    return parts
+
+
 def load_vocabulary(folder: Path, weights: WhisperWeights) -> Vocabulary:
     """Read ``tokenizer.json``, which lies beside the weights in either layout.
 
@@ -97,7 +114,7 @@ def load_vocabulary(folder: Path, weights: WhisperWeights) -> Vocabulary:
     # the library raises no error of its own that could be caught
     if not (isinstance(parts, dict) and {"model", "added_tokens"} <= parts.keys()):
         raise WeightsError(f"{path}: not a tokenizer", hint=hint)
-    tokenizer = tokenizers.Tokenizer.from_str(text)
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(_whole(parts)))
 
     def special(*names: str) -> int:
         found = [tokenizer.token_to_id(name) for name in names]

@@ -3,6 +3,8 @@
 A run that was stopped or killed goes on from its last checkpoint with the same losses: to the
 last bit on a CPU with as many threads, nearly so on a GPU. That holds because what a batch is
 follows from its number, the rate of learning from the step, and the rest is in the checkpoint.
+Several processes deal out the batches of a step by their number, so that they make the step that
+one process would make of all of them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from meetscribe.errors import ConfigError, ModelError
 from meetscribe.train import checkpoint as checkpoints
 from meetscribe.train.checkpoint import Checkpoint
 from meetscribe.train.log import Board, Table
+from meetscribe.train.processes import ALONE, Processes
 from meetscribe.types import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class LoopSettings(Settings):
     steps: int = Field(1000, ge=1)
     """Steps of the optimiser."""
     accumulate: int = Field(1, ge=1)
-    """Batches of one step: where memory allows small batches only."""
+    """Batches of one step, in each process: where memory allows small batches only."""
     learning_rate: float = Field(1e-3, gt=0)
     """The highest, reached after ``warmup_steps``; then it falls along half a cosine."""
     warmup_steps: int = Field(100, ge=0)
@@ -76,8 +79,8 @@ class Task(Protocol[Batch]):
         """The network; what has no gradient is neither trained nor kept."""
         ...
 
-    def batches(self, first: int) -> Iterator[Batch]:
-        """Give the batches from that number on, without end."""
+    def batches(self, first: int, every: int = 1) -> Iterator[Batch]:
+        """Give every so manieth batch from that number on, without end."""
         ...
 
     def weight(self, batch: Batch) -> float:
@@ -131,6 +134,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = no_progress,
     note: Callable[[str], None] = lambda _line: None,
+    processes: Processes = ALONE,
 ) -> Result:
     """Train, or go on with what the folder holds.
 
@@ -141,17 +145,27 @@ def train(
     minutes : the run is saved and ends after so long, to go on another time
     stop : asked after every step; True saves and ends the run
     progress : called with ``"train"`` and ``"score"``
+    processes : that train together; the first alone scores and writes, and knows the best. When
+        one of them is to stop, all do
 
     Raises
     ------
     ConfigError
         If the folder holds a run of another identity.
     ModelError
-        If the gradient is no number for many steps, or memory runs out.
+        If the gradient is no number for many steps, memory runs out, or another process ended.
     OutputError
         If the folder cannot be written.
     """
-    run = _Run(task, settings, folder, identity=dict(identity), device=device, note=note)
+    run = _Run(
+        task,
+        settings,
+        folder,
+        identity=dict(identity),
+        device=device,
+        note=note,
+        processes=processes,
+    )
     began = time.monotonic()
     losses: list[float] = []
 
@@ -168,7 +182,7 @@ def train(
             done = run.state.step >= settings.steps
             if done or run.state.step % settings.score_every == 0:
                 run.score(progress)
-            stopped = not done and (stop() or time_is_up())
+            stopped = not done and processes.any(here=stop() or time_is_up())
             if done or stopped or run.state.step % settings.checkpoint_every == 0:
                 run.save()
             if stopped:
@@ -192,11 +206,12 @@ class _Run:
         identity: dict[str, Any],
         device: str,
         note: Callable[[str], None],
+        processes: Processes,
     ) -> None:
         import torch
 
         self._task, self._settings, self._folder = task, settings, folder
-        self._identity, self._note = identity, note
+        self._identity, self._note, self._processes = identity, note, processes
         self._device = torch.device(device)
         self._learning = {
             name: one for name, one in task.network.named_parameters() if one.requires_grad
@@ -215,13 +230,8 @@ class _Run:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._dtype == torch.float16)
         self.state = State()
         self._restore()
-        since = self.state.step + 1
-        columns = ("loss", *task.columns, "rate", "gradient", "weight", "seconds")
-        self._log = Table(folder / "log.csv", columns, since=since)
-        self._scores = Table(
-            folder / "scores.csv", task.score_columns, since=since if self.state.step else 0
-        )
-        self._board = Board(folder / "tensorboard", since=since)
+        processes.agree(self.state.step, f"{folder}: the step that is reached")
+        self._records = _Records(task, folder, self.state.step) if processes.first else None
 
     def _restore(self) -> None:
         found, notes = checkpoints.latest(self._folder)
@@ -256,6 +266,8 @@ class _Run:
 
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
+        if not self._processes.first:
+            return
         tensors = checkpoints.prefixed("network", self._learning)
         for name, one in self._learning.items():
             moments = self._optimiser.state.get(one, {})
@@ -275,12 +287,13 @@ class _Run:
         checkpoints.remove_old(self._folder, self._settings.keep)
 
     def steps(self) -> Iterator[list[Any]]:
-        """Give the batches of every step that is left."""
-        each = self._settings.accumulate
+        """Give the batches of every step that is left, those of this process."""
+        each, count = self._settings.accumulate, self._processes.count
         left = self._settings.steps - self.state.step
         if left <= 0:
             return
-        stream = self._task.batches(self.state.step * each)
+        first = self.state.step * each * count + self._processes.rank
+        stream = self._task.batches(first, count)
         try:
             for _ in range(left):
                 yield [next(stream) for _ in range(each)]
@@ -298,8 +311,9 @@ class _Run:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         # all batches of a step count by what is in them, as if they were one
-        weight = sum(self._task.weight(batch) for batch in batches) or 1.0
-        sums: dict[str, float] = {}
+        own = sum(self._task.weight(batch) for batch in batches)
+        weight = self._processes.total([own])[0] or 1.0
+        sums = dict.fromkeys(("loss", *self._task.columns), 0.0)
         self._optimiser.zero_grad(set_to_none=True)
         mixed = self._dtype != torch.float32
         try:
@@ -309,22 +323,25 @@ class _Run:
                 scaled: Any = self._scaler.scale(loss / weight)
                 scaled.backward()
                 for name, value in {"loss": loss, **parts}.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                    sums[name] += float(value.detach())
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 "the GPU's memory does not hold a batch",
                 hint="use smaller batches and more of them with accumulate",
             ) from error
+        # before anything looks at them: all processes must see the same gradient
+        self._processes.add_gradients(self._learning.values())
         self._scaler.unscale_(self._optimiser)
         norm = float(
             torch.nn.utils.clip_grad_norm_(self._learning.values(), self._settings.clip_norm)
         )
         self._apply(norm)
         self.state.step += 1
-        values = {name: value / weight for name, value in sums.items()}
+        totals = self._processes.total(list(sums.values()))
+        values = {name: value / weight for name, value in zip(sums, totals, strict=True)}
         values |= {"rate": rate, "gradient": norm, "weight": weight}
-        self._log.add(self.state.step, values | {"seconds": round(time.monotonic() - began, 3)})
-        self._board.add(self.state.step, values, group="train")
+        if self._records is not None:
+            self._records.train(self.state.step, values, time.monotonic() - began)
         return values["loss"]
 
     def _apply(self, norm: float) -> None:
@@ -351,7 +368,12 @@ class _Run:
         return settings.learning_rate * fall
 
     def score(self, progress: Progress) -> None:
-        """Measure; the best so far is kept and exported."""
+        """Measure in the first process; the best so far is kept and exported."""
+        if self._records is not None:
+            self._measure(self._records, progress)
+        self._processes.wait()
+
+    def _measure(self, records: _Records, progress: Progress) -> None:
         import torch
 
         training = self._task.network.training
@@ -360,8 +382,7 @@ class _Run:
             scores = self._task.score(progress)
         self._task.network.train(training)
         step = self.state.step
-        self._scores.add(step, scores)
-        self._board.add(step, scores, group="score")
+        records.score(step, scores)
         value = scores[self._task.score_columns[0]]
         self._note(f"step {step}: {_listed(scores)}")
         # before the first step there is nothing that is worth keeping
@@ -376,6 +397,29 @@ class _Run:
 
     def close(self) -> None:
         """Write out what waits."""
+        if self._records is not None:
+            self._records.close()
+
+
+class _Records:
+    """What is written down of a run that goes on from a step."""
+
+    def __init__(self, task: Task[Any], folder: Path, step: int) -> None:
+        since = step + 1
+        columns = ("loss", *task.columns, "rate", "gradient", "weight", "seconds")
+        self._log = Table(folder / "log.csv", columns, since=since)
+        self._scores = Table(folder / "scores.csv", task.score_columns, since=since if step else 0)
+        self._board = Board(folder / "tensorboard", since=since)
+
+    def train(self, step: int, values: Mapping[str, float], seconds: float) -> None:
+        self._log.add(step, {**values, "seconds": round(seconds, 3)})
+        self._board.add(step, values, group="train")
+
+    def score(self, step: int, scores: Mapping[str, float]) -> None:
+        self._scores.add(step, scores)
+        self._board.add(step, scores, group="score")
+
+    def close(self) -> None:
         self._board.close()
 
 

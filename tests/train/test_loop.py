@@ -43,8 +43,8 @@ class Line:
         self.rows = rows
         self.exported: list[int] = []
 
-    def batches(self, first: int) -> Iterator[torch.Tensor]:
-        for number in count(first):
+    def batches(self, first: int, every: int = 1) -> Iterator[torch.Tensor]:
+        for number in count(first, every):
             yield torch.randn(self.rows, 1, generator=torch.Generator().manual_seed(number))
 
     def weight(self, batch: torch.Tensor) -> float:
@@ -148,7 +148,7 @@ def test_several_small_batches_are_one_large_one(tmp_path: Path) -> None:
     task = Line(rows=3)
     parts = list(zip(range(4), task.batches(0), strict=False))
     large = Line()
-    large.batches = lambda _first: iter([torch.cat([one for _, one in parts])])  # type: ignore[method-assign]
+    large.batches = lambda *_: iter([torch.cat([one for _, one in parts])])  # type: ignore[method-assign]
     one_step = SETTINGS.model_copy(update={"steps": 1})
     small = run(tmp_path / "a", task, settings=one_step.model_copy(update={"accumulate": 4}))
     big = run(tmp_path / "b", large, settings=one_step)

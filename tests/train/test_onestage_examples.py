@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from meetscribe.train.onestage.library import (
     Piece,
     dev_speakers,
     draw_piece,
+    draw_stretch,
     make_library,
 )
 from meetscribe.train.onestage.scenes import Scene, SceneMaker
@@ -30,7 +32,7 @@ from meetscribe.train.onestage.settings import (
     SpeechSettings,
     Stage,
 )
-from meetscribe.train.onestage.wording import Written, cut, sentence, write
+from meetscribe.train.onestage.wording import Atom, Written, cut, sentence, write
 from meetscribe.train.speech import speech_regions
 from meetscribe.types import SAMPLE_RATE_HZ, Segment, Word
 from tests.train.builders import write_table
@@ -130,6 +132,37 @@ def test_speech_is_cut_and_kept_with_its_words(tmp_path: Path) -> None:
     assert np.sqrt(np.mean(np.square(loud))) == pytest.approx(1.0, rel=0.1)
 
 
+def test_a_short_pause_is_one_only_where_two_words_meet() -> None:
+    regions = [Segment(0.0, 1.0), Segment(1.06, 2.0)]
+    assert len(cut([Written("a", 0.0, 1.1), Written("b", 1.1, 1.9)], regions)) == 2
+    # the pause is one within the first word: a stop
+    assert len(cut([Written("a", 0.0, 1.4), Written("b", 1.4, 1.9)], regions)) == 1
+    assert len(cut([Written("a", 0.0, 0.7), Written("b", 0.7, 1.9)], regions)) == 1
+
+
+def test_what_was_heard_is_kept_whatever_the_pauses_are(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "speech", speakers=3, utterances=6, columns=COLUMNS)
+    asked = []
+
+    def hear(samples_n: np.ndarray, _language: str) -> list[Word]:
+        asked.append(len(samples_n))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return [Word("words", 0.0, 1.0)]
+
+    settings = SpeechSettings(table=str(table), least_matched=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        make_library(settings, tmp_path, hear=hear, recogniser="fake")
+    make_library(settings, tmp_path, hear=hear, recogniser="fake")
+    assert len(asked) == 7, "six, and the one that was broken off"
+    (kept,) = tmp_path.glob("heard-*.jsonl")
+    with kept.open("a") as file:
+        file.write('{"signal": "cut sh')
+    other = settings.model_copy(update={"pause_s": 0.5})
+    make_library(other, tmp_path, hear=hear, recogniser="fake")
+    assert len(asked) == 7
+
+
 def test_what_was_hardly_heard_is_left_out_and_counted(tmp_path: Path) -> None:
     table = write_table(tmp_path / "speech", speakers=3, utterances=6, columns=COLUMNS)
     count = iter(range(99))
@@ -178,6 +211,48 @@ def test_a_piece_is_as_long_as_it_should_be(library: Library) -> None:
     assert all(0.5 <= one.duration <= 2.5 for one in found)
     assert all(one.text == sentence(one.text) != "" for one in found)
     assert draw_piece(own, (40.0, 50.0), rng) is None
+
+
+def test_a_stretch_is_of_what_somebody_says(library: Library) -> None:
+    rng = np.random.default_rng(0)
+    own = library.speakers[library.names[0]]
+    made = [draw_stretch(own, (0.5, 1.5), rng) for _ in range(50)]
+    found = [one for one in made if one is not None]
+    assert len({round(one.start, 4) for one in found}) > 10
+    for one in found:
+        assert 0.5 <= one.duration <= 1.5 + 1e-9
+        assert one.uttered.atoms[0].start <= one.start
+        assert one.end <= one.uttered.atoms[-1].end + 1e-9
+        assert not one.text
+    assert draw_stretch(own, (40.0, 50.0), rng) is None
+
+
+def test_a_piece_takes_no_part_of_what_is_said_beside_it(library: Library) -> None:
+    one = library.utterances[0]
+    atoms = (Atom(0.2, 0.5, "a"), Atom(0.54, 0.8, "b"), Atom(1.4, 1.6, "c"))
+    cut_one = replace(one, atoms=atoms)
+    read_n, before = library.read_piece(Piece(cut_one, 0.54, 0.8, "B"))
+    assert before == pytest.approx(0.02)
+    # to the next one there is room for all of the edge
+    assert len(read_n) / SAMPLE_RATE_HZ == pytest.approx(0.02 + 0.26 + 0.08, abs=1e-3)
+
+
+def test_without_words_all_speech_is_drawn_from(scenes: SceneMaker) -> None:
+    whole = [
+        replace(one, atoms=(Atom(0.0, one.num_samples / SAMPLE_RATE_HZ, "long"),))
+        for one in scenes.library.utterances
+    ]
+    library = Library(scenes.library.path, tuple(whole))
+    shortest = min(one.num_samples for one in library.utterances) / SAMPLE_RATE_HZ
+    assert not library.with_pieces(shortest - 0.1).utterances
+    first, last = scenes.settings.stages
+    stages = (first.model_copy(update={"words": False}), last)
+    wordless = replace(
+        scenes, library=library, settings=scenes.settings.model_copy(update={"stages": stages})
+    )
+    made = [wordless.make(number, 0.1) for number in range(6)]
+    assert all(scene.spoken for scene in made)
+    assert {text for scene in made for text in scene.texts.values()} == {""}
 
 
 def test_rooms_are_made_once_and_follow_from_their_number(tmp_path: Path) -> None:

@@ -160,6 +160,25 @@ def test_the_loss_is_of_the_words_and_of_their_end(
     assert task.weight(packed) == sum(counts)
 
 
+def test_a_training_may_begin_with_an_adapter(
+    trained: Path, place: Path, given: dict[str, Any], tmp_path: Path
+) -> None:
+    start = {"start": str(trained / "adapter")}
+    settings = settings_of({**given, **start})
+    task, _ = prepare(settings, tmp_path, work=place / "work", machine=HERE)
+    _, tensors, about = load_adapter(trained / "adapter")
+    begun = task.network.adapter()
+    assert all(torch.equal(begun[name], one) for name, one in tensors.items())
+    task.export(3, dict.fromkeys(task.score_columns, 0.5))
+    _, _, later = load_adapter(tmp_path / "adapter")
+    assert later["step"] == about["step"] + 3
+    assert f"of {about['step']} steps" in (tmp_path / "adapter" / "README.md").read_text()
+    other = json.loads(json.dumps(given))
+    other["model"]["embedding"]["num_competitors"] = 0
+    with pytest.raises(ConfigError, match="other settings of model"):
+        prepare(settings_of({**other, **start}), tmp_path, work=place / "work", machine=HERE)
+
+
 def test_a_stage_without_words_learns_the_mel_alone(place: Path, given: dict[str, Any]) -> None:
     first = json.loads(json.dumps(given))
     first["scenes"]["stages"][0]["words"] = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from meetscribe.errors import OutputError
 from meetscribe.files import write_atomic
 from meetscribe.train.checkpoint import write_whole
+from meetscribe.train.onestage.corpora import MeetingSet
 from meetscribe.train.onestage.settings import OnestageTraining
 from meetscribe.version import __version__
 
@@ -39,6 +40,12 @@ class Trained:
     left_out: tuple[str, ...] = ()
     baseline: Mapping[str, float] | None = None
     """Scores of plain Whisper on the same examples."""
+    meetings: tuple[MeetingSet, ...] = ()
+    """Real meetings that were trained on."""
+    batches: int = 1
+    """Of a step, in all processes."""
+    steps_before: int = 0
+    """Of the adapter that the training began with."""
 
 
 def export(
@@ -59,9 +66,10 @@ def export(
     from meetscribe.onestage.adapter import FILE, save_adapter
 
     about: dict[str, Any] = {
-        "step": step,
+        "step": step + trained.steps_before,
         "scores": dict(scores),
         "speech_minutes": dict(trained.speech),
+        **_about_meetings(trained.meetings),
         "version": __version__,
     }
     data = save_adapter(network, trained.settings.model, about)
@@ -87,9 +95,13 @@ def card(
     """Give the model card, Markdown."""
     settings = trained.settings
     embedding, target = settings.model.embedding, settings.model.target
-    corpora = [f"- {_named(name)}: {minutes:.0f} min" for name, minutes in trained.speech.items()]
+    speech: dict[str, float] = {}
+    for name, minutes in trained.speech.items():
+        speech[_named(name)] = speech.get(_named(name), 0.0) + minutes
+    corpora = [f"- {name}: {minutes:.0f} min" for name, minutes in speech.items()]
     stage = settings.scenes.stages[-1]
-    examples = settings.loop.accumulate * settings.scenes.batch * step
+    examples = trained.batches * settings.scenes.batch * step
+    regions = "regions" if trained.meetings else "simulated regions"
     left_out = [f"- {line}" for line in trained.left_out]
     what = (
         f"Made by `meetscribe train onestage` (meetscribe {__version__}) for {target.base}. It "
@@ -111,7 +123,12 @@ def card(
     data = (
         f"Read speech of {trained.speakers} speakers, in simulated rooms (image sources) with "
         f"{', '.join(settings.rooms.arrays)} arrays; split `{settings.speech.split}` of the table "
-        "only. No real meeting, and nobody of a held-out split, was trained on."
+        "only. "
+    )
+    data += (
+        "Nobody of a held-out split was trained on."
+        if trained.meetings
+        else "No real meeting, and nobody of a held-out split, was trained on."
     )
     lines = [
         "# One-stage adapter",
@@ -120,15 +137,18 @@ def card(
         "",
         f"- {network}",
         f"- {parameters:,} parameters, float16, {size / 1e6:.1f} MB; Whisper is no part of it",
-        f"- {step} steps, {examples:,} simulated regions",
+        f"- {step} steps, {examples:,} {regions}",
     ]
+    if trained.steps_before:
+        lines.append(f"- begun with an adapter of {trained.steps_before} steps")
     lines += ["", "## Scores", "", scored, "", *_table(scores, trained.baseline)]
-    lines += ["", "## Data", "", data, "", *corpora]
+    lines += ["", "## Data", "", data, "", *corpora, *map(_real, trained.meetings)]
     lines += ["", "Left out:", "", *left_out] if left_out else []
     lines += ["", f"Kept out of training to score on: {', '.join(trained.held_out)}."]
     lines += ["", "## Limits", ""]
+    if not trained.meetings:
+        lines += ["- Trained on read speech in simulated rooms: real meetings are harder."]
     lines += [
-        "- Trained on read speech in simulated rooms: real meetings are harder.",
         f"- Language: {settings.speech.language}. Others were not tried.",
         "- A speaker who is never heard alone for a second cannot be told apart.",
         "- At least two microphones that hear everybody; people stay in their seats.",
@@ -137,6 +157,19 @@ def card(
         "Apache-2.0, as meetscribe. The speech it learnt from is under the licences named above."
     )
     return "\n".join([*lines, "", "## Licence", "", licence, ""])
+
+
+def _about_meetings(meetings: tuple[MeetingSet, ...]) -> dict[str, Any]:
+    """Give nothing where there are none, so that such files stay as they are."""
+    found = {one.name: sum(one.minutes) for one in meetings}
+    return {"meeting_minutes": found} if found else {}
+
+
+def _real(one: MeetingSet) -> str:
+    return (
+        f"- real meetings of {one.name} ({one.licence or 'see its own licence'}; {one.reference}): "
+        f"{len(one.meetings)}, {sum(one.minutes):.0f} min of speech, {one.share:.0%} of the regions"
+    )
 
 
 def _table(scores: Mapping[str, float], baseline: Mapping[str, float] | None) -> list[str]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from meetscribe.onestage.adapter_settings import OnestageSettings
-from meetscribe.train.onestage.scenes import Scene, SceneMaker
+from meetscribe.train.onestage.meetings import Scenes
+from meetscribe.train.onestage.scenes import Scene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,8 @@ class Packed:
     ``planes`` holds the fields of ``SpatialPlanes`` that are there; ``alone_bft`` is the mel of
     the target alone, as loud as in the mixture; ``scene_b`` the number of each item's scene,
     ``voices_b`` how many people talk in its region, ``seconds_b`` its length; ``words`` whether
-    the recogniser is to learn from it.
+    the recogniser is to learn from it. ``alone_b`` says of which items there is the target alone,
+    None where that is all of them.
     """
 
     mel_bft: NDArray[np.float32]
@@ -42,6 +44,7 @@ class Packed:
     voices_b: list[int]
     seconds_b: list[float]
     words: bool = True
+    alone_b: list[bool] | None = None
 
     def inputs(self, device: str) -> Inputs:
         """Give the network's input on a device."""
@@ -71,7 +74,7 @@ class ExampleMaker:
     alone : whether ``alone_bft`` is wanted
     """
 
-    scenes: SceneMaker
+    scenes: Scenes
     model: OnestageSettings
     batch: int
     num_batches: int | None
@@ -98,10 +101,13 @@ class ExampleMaker:
                 hearings += [(scene, one) for one in self._hear(scene)]
             inputs = stack([one for _, one in hearings])
             alone_bft = None
-            if self.alone:
+            known_b = [one.target in scene.images for scene, one in hearings]
+            if self.alone and any(known_b):
                 made = torch.zeros_like(inputs.mel_bft)
                 trailing_s = self.model.target.trailing_s
-                for row_ft, (scene, one) in zip(made, hearings, strict=True):
+                for row_ft, known, (scene, one) in zip(made, known_b, hearings, strict=True):
+                    if not known:
+                        continue
                     image_n = scene.images[one.target][one.channel]
                     mel_ft = log_mel(image_n, num_bins=self.num_mel_bins, trailing_s=trailing_s)
                     row_ft[:, : mel_ft.shape[1]] = mel_ft
@@ -117,6 +123,7 @@ class ExampleMaker:
             voices_b=[sum(map(bool, scene.texts.values())) for scene, _ in hearings],
             seconds_b=[scene.region.duration for scene, _ in hearings],
             words=words,
+            alone_b=None if all(known_b) else known_b,
         )
 
     def _hear(self, scene: Scene) -> list[Hearing]:

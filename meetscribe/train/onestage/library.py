@@ -2,6 +2,7 @@
 
     speech.npy      int16, all utterances one after the other
     speech.json     who says what where in it
+    heard.jsonl     what the recogniser heard, a line an utterance
 
 Made once per table and settings; training only reads pieces of it.
 
@@ -10,6 +11,7 @@ Axes: N sample.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetscribe.config import config_hash
-from meetscribe.errors import AudioError, ConfigError
+from meetscribe.errors import AudioError, ConfigError, OutputError
 from meetscribe.files import write_atomic
 from meetscribe.train.checkpoint import write_whole
 from meetscribe.train.onestage.settings import SpeechSettings
@@ -39,7 +41,7 @@ Samples = NDArray[np.float32]
 Hear = Callable[[Samples, str], Sequence[Word]]
 """Gives the words of an utterance with their times."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 _FULL = 32768.0
 _EDGE_S = 0.08
 """What is kept around a piece, where there is that much."""
@@ -109,6 +111,17 @@ class Library:
         found: NDArray[np.int16] = np.load(self.path, mmap_mode="r")
         return found
 
+    def with_pieces(self, longest_s: float) -> Library:
+        """Give the part of it that has pieces so short."""
+        return Library(
+            self.path,
+            tuple(
+                one
+                for one in self.utterances
+                if any(atom.end - atom.start <= longest_s for atom in one.atoms)
+            ),
+        )
+
     def only(self, speakers: set[str]) -> Library:
         """Give the part of it of some speakers."""
         return Library(self.path, tuple(u for u in self.utterances if u.speaker in speakers))
@@ -124,9 +137,16 @@ class Library:
         return np.asarray(self._samples[first:last], np.float32) / np.float32(_FULL * uttered.rms)
 
     def read_piece(self, piece: Piece) -> tuple[Samples, float]:
-        """Give a piece with a little before and after it, and how many seconds those are before."""
-        start = max(0.0, piece.start - _EDGE_S)
-        return self.read(piece.uttered, start, piece.end + _EDGE_S), piece.start - start
+        """Give a piece with a little before and after it, and how many seconds those are before.
+
+        No more than half of the pause to what was said before or after it.
+        """
+        atoms = piece.uttered.atoms
+        before = max((one.end for one in atoms if one.end <= piece.start), default=-math.inf)
+        after = min((one.start for one in atoms if one.start >= piece.end), default=math.inf)
+        start = max(0.0, piece.start - min(_EDGE_S, (piece.start - before) / 2))
+        end = piece.end + min(_EDGE_S, (after - piece.end) / 2)
+        return self.read(piece.uttered, start, end), piece.start - start
 
 
 def draw_piece(
@@ -148,6 +168,18 @@ def draw_piece(
             text = " ".join(atom.text for atom in one.atoms[first : last + 1])
             return Piece(one, begun, one.atoms[last].end, sentence(text))
     return None
+
+
+def draw_stretch(
+    own: Sequence[Uttered], seconds: tuple[float, float], rng: np.random.Generator
+) -> Piece | None:
+    """Draw a part of the speech of an utterance, cut wherever it falls: its words are not known."""
+    one = own[int(rng.integers(len(own)))]
+    first = one.atoms[0].start
+    there = one.atoms[-1].end - first
+    wanted = min(float(rng.uniform(*seconds)), there)
+    start = first + float(rng.uniform(0.0, there - wanted))
+    return Piece(one, start, start + wanted, "") if wanted >= seconds[0] else None
 
 
 def dev_speakers(names: Sequence[str], count: int) -> set[str]:
@@ -212,6 +244,8 @@ def make_library(
             samples = (_as_int16(_samples_of(corpus, one.path)) for one in library.utterances)
             write_whole(library.path, _as_npy(np.concatenate(list(samples))))
         return library, [*corpus.notes, *told["notes"]]
+    if hear is not None:
+        hear = _Kept(hear, folder / f"heard-{config_hash(_SCHEMA, recogniser)}.jsonl")
     maker = _Maker(corpus, settings, hear)
     for number, reading in enumerate(corpus.readings):
         maker.add(reading)
@@ -225,6 +259,37 @@ def make_library(
     told = {"utterances": [asdict(one) for one in maker.made], "notes": maker.notes()}
     write_atomic({listing: json.dumps(told, ensure_ascii=False)})
     return _read(listing, told), [*corpus.notes, *maker.notes()]
+
+
+class _Kept:
+    """Hears every signal once: its words are kept in a file, a line each.
+
+    Listening takes a quarter of an hour, which neither a kill nor other ``SpeechSettings`` lose.
+    """
+
+    def __init__(self, hear: Hear, path: Path) -> None:
+        self._hear, self._path = hear, path
+        self._words: dict[str, list[Word]] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                # a line that a kill cut short is none
+                with contextlib.suppress(ValueError):
+                    told = json.loads(line)
+                    self._words[told["signal"]] = [Word(*one) for one in told["words"]]
+
+    def __call__(self, samples_n: Samples, language: str) -> Sequence[Word]:
+        signal = hashlib.sha256(samples_n.tobytes() + language.encode()).hexdigest()
+        if signal not in self._words:
+            heard = self._hear(samples_n, language)
+            plain = [(one.text, round(one.start, 3), round(one.end, 3)) for one in heard]
+            self._words[signal] = [Word(*one) for one in plain]
+            told = {"signal": signal, "words": plain}
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(told, ensure_ascii=False) + "\n")
+            except OSError as error:
+                raise OutputError(f"{self._path}: cannot be written: {error}") from error
+        return self._words[signal]
 
 
 class _Maker:

@@ -12,20 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meetscribe.train.noise import Colour, DiffuseNoise
 from meetscribe.train.onestage.bank import Room, RoomBank
-from meetscribe.train.onestage.library import Library, Piece, Samples, draw_piece
+from meetscribe.train.onestage.library import (
+    Library,
+    Piece,
+    Samples,
+    Uttered,
+    draw_piece,
+    draw_stretch,
+)
 from meetscribe.train.onestage.settings import SceneSettings, Stage
 from meetscribe.types import SAMPLE_RATE_HZ, Segment, Turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_APART_S = 0.4
+__all__ = ["APART_S", "Line", "Samples", "Scene", "SceneMaker", "draw_channels", "overlap"]
+
+APART_S = 0.4
 """Between moments alone: so long it takes until a room is quiet enough."""
 _EDGE_S = (0.1, 0.5)
 _BREATH_S = 0.2
@@ -57,7 +67,7 @@ class Scene:
 
     ``turns`` are the moments alone, ``spoken`` those of the region. ``texts`` has what everybody
     says in the region, "" for who is silent; ``images`` what the microphones hear of everybody
-    alone in the region, (C, N) each.
+    alone in the region, (C, N) each, as far as that is known; ``array`` is its kind, or the corpus.
     """
 
     number: int
@@ -107,24 +117,24 @@ class SceneMaker:
         rng = np.random.default_rng([self.seed, self.stream, number])
         stage = self.settings.stage(share)
         room = self.bank.room(int(rng.integers(self.bank.count)))
-        channels = self._channels(room, rng)
-        names, lines = self._lines(stage, rng)
+        there = len(room.microphones_c3)
+        wanted = None if self.all_channels else self.settings.channels
+        channels = draw_channels(there, wanted, rng)
+        names, lines = self._lines(self._worded if stage.words else self.library, stage, rng)
         return _Mix(
             self.settings, stage, self.library, room=room, channels=channels, rng=rng
         ).scene(number, names, lines)
 
-    def _channels(self, room: Room, rng: np.random.Generator) -> NDArray[np.int64]:
-        there = len(room.microphones_c3)
-        if self.all_channels:
-            return np.arange(there)
-        fewest, most = self.settings.channels
-        count = int(rng.integers(min(fewest, there), min(most, there) + 1))
-        return np.asarray(rng.permutation(there)[:count])
+    @cached_property
+    def _worded(self) -> Library:
+        """What words can be learnt from: the other utterances have no pause to cut them at."""
+        return self.library.with_pieces(max(one.piece_s[1] for one in self.settings.stages))
 
-    def _lines(self, stage: Stage, rng: np.random.Generator) -> tuple[list[str], list[Line]]:
+    def _lines(
+        self, library: Library, stage: Stage, rng: np.random.Generator
+    ) -> tuple[list[str], list[Line]]:
         """Draw who is there, and who says what when; some may be there and say nothing."""
         weights = np.asarray(stage.voices, dtype=np.float64)
-        library = self.library
         num = 1 + int(rng.choice(len(weights), p=weights / weights.sum()))
         wanted = min(num + int(rng.random() < stage.silent), len(library.names))
         num = min(num, wanted)
@@ -135,15 +145,16 @@ class SceneMaker:
         begin = float(rng.uniform(*_EDGE_S))
         lines: list[Line] = []
         for voice in voices:
-            line = self._line(stage, names, voice, lines=lines, begin=begin, rng=rng)
+            own = library.speakers[names[voice]]
+            line = self._line(own, stage, voice, lines=lines, begin=begin, rng=rng)
             if line is not None:
                 lines.append(line)
         return names, lines
 
     def _line(
         self,
+        own: Sequence[Uttered],
         stage: Stage,
-        names: Sequence[str],
         voice: int,
         *,
         lines: Sequence[Line],
@@ -152,9 +163,9 @@ class SceneMaker:
     ) -> Line | None:
         """Draw a piece and a place for it that ends in time; None if none is found."""
         latest = stage.longest_s - _EDGE_S[1]
-        own = self.library.speakers[names[voice]]
+        draw = draw_piece if stage.words else draw_stretch
         for _ in range(_TRIES):
-            piece = draw_piece(own, stage.piece_s, rng)
+            piece = draw(own, stage.piece_s, rng)
             if piece is None:
                 continue
             if not lines:
@@ -215,7 +226,7 @@ class _Mix:
                 line.piece.text
                 for line in sorted(lines, key=lambda line: line.start)
                 if line.voice == voice
-            )
+            ).strip()
             for voice, name in enumerate(names)
         }
         return Scene(
@@ -226,7 +237,7 @@ class _Mix:
             tuple(Turn(begin + line.start, begin + line.end, names[line.voice]) for line in lines),
             {names[voice]: texts[names[voice]] for voice in known},
             {names[voice]: images[voice][:, first:] * gain_c1 for voice in known},
-            _overlap(lines),
+            overlap(lines),
             self._array,
         )
 
@@ -247,7 +258,7 @@ class _Mix:
             made.append((voice, dry_n, begin))
             end = begin + len(dry_n) / SAMPLE_RATE_HZ
             turns.append(Turn(begin, end, names[voice]))
-            begin = end + _APART_S
+            begin = end + APART_S
         return made, turns, begin
 
     def _add(
@@ -281,7 +292,18 @@ class _Mix:
         return mixture_cn * gain_c1, gain_c1
 
 
-def _overlap(lines: Sequence[Line]) -> float:
+def draw_channels(
+    there: int, wanted: tuple[int, int] | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw so many microphones in any order; None takes all as they are."""
+    if wanted is None:
+        return np.arange(there)
+    fewest, most = wanted
+    count = int(rng.integers(min(fewest, there), min(most, there) + 1))
+    return np.asarray(rng.permutation(there)[:count])
+
+
+def overlap(lines: Sequence[Line] | Sequence[Turn]) -> float:
     """Give the share of the speech time in which two or more speak."""
     edges = sorted(
         (time, step) for line in lines for time, step in ((line.start, 1), (line.end, -1))

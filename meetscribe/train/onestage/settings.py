@@ -11,6 +11,9 @@ from meetscribe.onestage.adapter_settings import OnestageSettings
 from meetscribe.train.loop import LoopSettings
 
 _NEVER_TRAINED = {"heldout", "held-out", "held_out", "test", "eval"}
+_NEVER_TRAINED_REAL = {*_NEVER_TRAINED, "dev", "development", "valid", "validation"}
+
+_ROUNDING = 1e-9
 
 Range = tuple[float, float]
 ArrayKind = Literal["circular", "linear", "ad-hoc"]
@@ -44,7 +47,7 @@ class SpeechSettings(Settings):
     dev_speakers: int = Field(16, ge=1)
     """Speakers of the split who are kept out of training, to score on: those who come first when
     names are sorted by a hash, so that they stay the same when rows are added."""
-    pause_s: float = Field(0.2, ge=0.1)
+    pause_s: float = Field(0.06, ge=0.04)
     """The shortest pause at which an utterance is cut."""
     least_matched: float = Field(0.7, ge=0, le=1)
     """Share of an utterance's words that the recogniser must have heard, or it is left out."""
@@ -90,7 +93,7 @@ class Stage(Settings):
     """Share of regions with one more target, who has a seat and says nothing."""
     words: bool = True
     """Let the recogniser take part. Without it only the correction of the log-mel is learned
-    (``mel``), in a small part of the time: a good beginning."""
+    (``mel``), in a small part of the time and from any stretch of speech: a good beginning."""
 
 
 class SceneSettings(Settings):
@@ -137,13 +140,39 @@ class SceneSettings(Settings):
         return self
 
 
+class CorpusSettings(Settings):
+    """Real meetings to learn from, made ready by ``meetscribe corpus prepare``."""
+
+    path: str
+    """Folder of the prepared corpus, or its name."""
+    share: float = Field(0.3, gt=0, le=1)
+    """Share of all regions that are of this corpus; what is left is simulated."""
+    condition: str | None = None
+    """Whose audio is used, such as ``mdm`` of AMI and ``far`` of AliMeeting: all microphones of an
+    array. May be left out where there is only one."""
+    split: str | None = "train"
+    """Those that are for measuring are refused; ``null`` for a corpus that is not divided."""
+    partition: str | None = None
+    """Of several ways in which it is divided; ``null``: the corpus's own default."""
+
+    @model_validator(mode="after")
+    def _may_be_trained_on(self) -> Self:
+        if (self.split or "").lower() in _NEVER_TRAINED_REAL:
+            raise ValueError(f"split '{self.split}' is for measuring only, never for training")
+        return self
+
+
 class OnestageTraining(Settings):
     """A whole training: ``meetscribe train onestage``."""
 
     speech: SpeechSettings = SpeechSettings()
     rooms: RoomSettings = RoomSettings()
     scenes: SceneSettings = SceneSettings()
+    corpora: tuple[CorpusSettings, ...] = ()
+    """Real meetings beside the simulated ones; scores stay those of simulated ones."""
     model: OnestageSettings = OnestageSettings()
+    start: str = ""
+    """Adapter to begin with, its file or folder; it must have the same ``model``."""
     distil: float = Field(1.0, ge=0)
     """Weight of being near what plain Whisper makes of the target alone, beside writing his words
     (our own addition: it says something about every frame, where words are few)."""
@@ -158,6 +187,8 @@ class OnestageTraining(Settings):
         if self.speech.split.lower() in _NEVER_TRAINED:
             split = self.speech.split
             raise ValueError(f"speech.split '{split}' is for measuring only, never for training")
+        if sum(one.share for one in self.corpora) > 1 + _ROUNDING:
+            raise ValueError("corpora: their shares are more than 1 together")
         if not self.scenes.stages[-1].words:
             raise ValueError("scenes.stages: the last one must have words")
         if not all(stage.words for stage in self.scenes.stages) and not (

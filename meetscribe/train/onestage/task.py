@@ -79,13 +79,21 @@ class OnestageTask:
                 hint="lower scenes.stages.longest_s",
             )
 
-    def batches(self, first: int) -> Iterator[Packed]:
-        """Give the batches from that number on."""
-        return in_order(partial(_same, self.training), count(first), workers=self.workers)
+    def batches(self, first: int, every: int = 1) -> Iterator[Packed]:
+        """Give every so manieth batch from that number on."""
+        numbers = count(first, every)
+        return in_order(partial(_same, self.training), numbers, workers=self.workers)
 
     def weight(self, batch: Packed) -> float:
         """Give the tokens to write, each text's end included; that of an empty one counts more."""
         return sum(map(self._weight, self._tokens(batch)))
+
+    def _alone_weight(self, batch: Packed) -> float:
+        """Give the part of the weight that is of targets who are known alone."""
+        if batch.alone_b is None:
+            return self.weight(batch)
+        rows = zip(self._tokens(batch), batch.alone_b, strict=True)
+        return sum(self._weight(tokens) for tokens, known in rows if known)
 
     def _weight(self, tokens: list[int] | None) -> float:
         if tokens is None:
@@ -103,17 +111,18 @@ class OnestageTask:
         Being near the encodings is a mean over frames and features, each relative to how much it
         varies where the target is alone (a few of Whisper's features are a hundred times larger
         than the others), and counts as much per batch as its tokens; so does being near the
-        log-mel.
+        log-mel. Of items without the target alone nothing but the words counts.
         """
         inputs = batch.inputs(self.device)
         mel_bft, embedding_bsd = self.network.hear(inputs)
-        mel = self._mel_distance(batch, inputs, mel_bft) * self.weight(batch)
+        alone_weight = self._alone_weight(batch)
+        mel = self._mel_distance(batch, inputs, mel_bft) * alone_weight
         if not batch.words:
             none = mel.new_zeros(())
             return self.mel * mel, {"words": none, "distil": none, "mel": mel}
         encoded_bsd = self.network.encode_heard(mel_bft, embedding_bsd, inputs.steps)
         words = self._words(batch, inputs, encoded_bsd)
-        near = self._distance(batch, inputs, encoded_bsd) * self.weight(batch)
+        near = self._distance(batch, inputs, encoded_bsd) * alone_weight
         loss = words + self.distil * near + self.mel * mel
         return loss, {"words": words, "distil": near, "mel": mel}
 
@@ -144,14 +153,19 @@ class OnestageTask:
         if batch.alone_bft is None or not self.mel:
             return mel_bft.new_zeros(())
         alone_bft = torch.from_numpy(batch.alone_bft).to(self.device)
-        wanted_bft = torch.maximum(alone_bft, inputs.mel_bft - _FLOOR_BELS / _BELS)
-        apart_bft = (mel_bft.float() - wanted_bft).abs() * _BELS
+        floor_bft = inputs.mel_bft - _FLOOR_BELS / _BELS
+        wanted_bft = torch.maximum(alone_bft, floor_bft)
+        apart_bft = (torch.maximum(mel_bft.float(), floor_bft) - wanted_bft).abs() * _BELS
         planes = inputs.planes
         num_frames = planes.spectral_bctf.shape[2]
         apart_bt = apart_bft[..., :num_frames].mean(dim=1)
-        if planes.frames_bt is None:
+        there_bt = planes.frames_bt
+        if batch.alone_b is not None:
+            known_bt = torch.tensor(batch.alone_b, device=self.device)[:, None].expand_as(apart_bt)
+            there_bt = known_bt if there_bt is None else there_bt.bool() & known_bt
+        if there_bt is None:
             return apart_bt.mean()
-        return (apart_bt * planes.frames_bt).sum() / planes.frames_bt.sum()
+        return (apart_bt * there_bt).sum() / there_bt.sum()
 
     def _texts(self, tokens: Sequence[list[int] | None]) -> tuple[Tensor, Tensor]:
         """Give what the decoder reads, and what it is to write after each token."""
@@ -184,7 +198,9 @@ class OnestageTask:
         wanted_bsd = plain_encodings(self.network.target, alone_bft, inputs.steps).float()
         longest = encoded_bsd.shape[1]
         steps_b = torch.tensor(inputs.steps, device=self.device)
-        talks_b = torch.tensor([bool(text) for text in batch.texts], device=self.device)
+        known_b = batch.alone_b or [True] * len(batch.texts)
+        talks = [bool(text) and known for text, known in zip(batch.texts, known_b, strict=True)]
+        talks_b = torch.tensor(talks, device=self.device)
         there_bs = torch.arange(longest, device=self.device) < steps_b[:, None]
         there_bs1 = (there_bs & talks_b[:, None])[..., None].float()
         frames = there_bs1.sum().clamp(min=1.0)

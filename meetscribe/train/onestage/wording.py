@@ -18,6 +18,8 @@ from meetscribe.types import Segment, Word
 
 _EDGE_S = 0.2
 """How far a word's time may be off."""
+_SHORT_S, _NEAR_S = 0.2, 0.12
+"""A pause shorter than that may lie within a word: words must meet so near to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def cut(words: Sequence[Written], regions: Sequence[Segment]) -> list[Atom]:
     """Cut an utterance at those pauses at which it is sure which words stand on either side.
 
     A pause is sure if the words next to it were both heard, the one before it ends where it
-    begins, and the one after it goes on beyond it.
+    begins, and the one after it goes on beyond it; a short one, if the two meet in it.
 
     Parameters
     ----------
@@ -95,6 +97,9 @@ def _split(words: Sequence[Written], end: float, start: float) -> int | None:
     left, right = words[split - 1], words[split]
     if left.end is None or right.end is None:
         return None
+    if start - end < _SHORT_S:
+        meet = (left.end + (right.start or left.end)) / 2
+        return split if end - _NEAR_S <= meet <= start + _NEAR_S else None
     # word times are lax where nothing is said: a word that fills the pause may be of either side
     return split if left.end <= end + _EDGE_S and right.end > start else None
 
