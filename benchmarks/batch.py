@@ -12,7 +12,8 @@ again. Asked of the end: every good recording has the reference's files byte for
 times and memory of the run are left out), every broken one its reason, nothing is half-written,
 nothing was transcribed again after it was finished, and no worker outlived its parent.
 ``second``: the time of another run over the finished folder. ``throughput``: one worker against
-two, one thread each.
+two, and two on `--ray local` where Ray is installed, one thread each; from the moment when workers
+may start (Ray runs by then) to the end of the last recording.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -273,7 +275,7 @@ def second(folder: Path, out: Path, work: Path) -> dict[str, object]:
 
 
 def throughput(clips: list[Path], work: Path, minutes: float) -> dict[str, object]:
-    """Compare one worker with two, one thread each, over recordings of a minute."""
+    """Compare one worker with two, here and on Ray, over recordings of a minute."""
     from speed import make_meeting
 
     folder = work / "long"
@@ -283,24 +285,54 @@ def throughput(clips: list[Path], work: Path, minutes: float) -> dict[str, objec
         samples, _ = soundfile.read(folder / f"{number:02}.wav", dtype="float32")
         # the same meeting with another beginning is another recording
         soundfile.write(folder / f"{number:02}.wav", np.roll(samples, number * RATE_HZ), RATE_HZ)
+    ways: dict[str, tuple[object, ...]] = {"one_worker": (1,), "two_workers": (2,)}
+    if importlib.util.find_spec("ray") is not None:
+        ways["ray_local"] = (2, "--ray", "local")
     took = {}
-    for workers in (1, 2):
-        began = time.monotonic()
-        subprocess.run(
+    for way, options in ways.items():
+        took[way] = worked_s(
             command(
-                *("batch", folder, "-o", work / f"out-{workers}", "--workers", workers),
-                *("--threads", 1, "--no-cache", "--quiet"),
+                *("batch", folder, "-o", work / f"out-{way}", "--threads", 1, "--no-cache"),
+                *("--progress", "json", "--workers", *options),
             ),
-            env=environment(work / "cache-speed"),
-            check=True,
+            environment(work / "cache-speed"),
         )
-        took[workers] = time.monotonic() - began
-    return {
-        "minutes": minutes,
-        "one_worker_s": round(took[1], 1),
-        "two_workers_s": round(took[2], 1),
-        "times_faster": round(took[1] / took[2], 2),
-    }
+    result: dict[str, object] = {"minutes": minutes}
+    result |= {f"{way}_s": round(seconds, 1) for way, seconds in took.items()}
+    result["times_faster"] = round(took["one_worker"] / took["two_workers"], 2)
+    if "ray_local" in took:
+        result["ray_against_pool"] = round(took["ray_local"] / took["two_workers"], 2)
+        result["equal"] = same_results(work / "out-two_workers", work / "out-ray_local")
+    return result
+
+
+def worked_s(args: list[str], env: dict[str, str]) -> float:
+    """Give the seconds from when workers may start to the end of the last recording."""
+    process = subprocess.Popen(args, env=env, stderr=subprocess.PIPE, text=True)
+    first = last = 0.0
+    for line in process.stderr or ():
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)["event"]
+            if event == "batch":
+                first = time.monotonic()
+            elif event == "end":
+                last = time.monotonic()
+    if process.wait():
+        raise SystemExit(f"{' '.join(args)} ended with exit code {process.returncode}")
+    return last - first
+
+
+def same_results(one: Path, two: Path) -> bool:
+    """Compare all transcripts, but for what was measured."""
+    first, second = (
+        {
+            path.name: _without_measures(path.read_bytes())
+            for path in folder.glob("*.json")
+            if path.name != "summary.json"
+        }
+        for folder in (one, two)
+    )
+    return first == second
 
 
 def main() -> None:

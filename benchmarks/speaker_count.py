@@ -4,8 +4,8 @@
 
 Twenty meetings of two minutes by default, two to five of many speakers each, on three shapes of
 arrays. Prints DER (collar 0, overlap scored), how often the number of speakers is right, and by
-how many it is off on average. ``--moved`` takes the three speakers with the most speech instead,
-who all change their places (and the room) in the middle.
+how many it is off on average, of each shape and of all. ``--moved`` takes the three speakers with
+the most speech instead, who all change their places (and the room) in the middle.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -119,13 +120,26 @@ def _joined(before: Path, after: Path, folder: Path) -> Path:
     return path
 
 
+@dataclass
+class Tally:
+    """What a way has made of some meetings."""
+
+    errors: DiarizationErrors = field(default_factory=DiarizationErrors)
+    wrong: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        right, num = self.wrong.count(0), len(self.wrong)
+        return (
+            f"DER {100 * (self.errors.der or 0):5.1f}   count right {right:2} of {num:2}"
+            f"   off by {sum(self.wrong) / num:.2f}"
+        )
+
+
 def run(meetings: list[tuple[Path, Transcript]]) -> None:
     """Diarize every meeting in two ways and score both."""
     runner = Runner.of("array")
     diarizer = runner.engine.models.diarizer()
-    ways = ("voice", "voice and place")
-    errors = dict.fromkeys(ways, DiarizationErrors())
-    right, off = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
+    tallies: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
     for audio, truth in meetings:
         recording = runner.probe([audio])
         with (
@@ -136,21 +150,19 @@ def run(meetings: list[tuple[Path, Transcript]]) -> None:
                 "voice": diarizer.diarize(mono),
                 "voice and place": diarizer.diarize(mono, channels=channels),
             }
-        line = f"{audio.parent.name:9} {audio.stem} speakers {len(truth.speakers)}"
+        shape = audio.parent.name
+        line = f"{shape:9} {audio.stem} speakers {len(truth.speakers)}"
         for way, activity in made.items():
             scored = [(0.0, recording.duration)]
-            errors[way] += diarization_errors(truth.turns, activity.turns, scored=scored)
+            found = diarization_errors(truth.turns, activity.turns, scored=scored)
             wrong = abs(len(activity.speakers) - len(truth.speakers))
-            right[way] += not wrong
-            off[way] += wrong
+            for tally in (tallies[shape, way], tallies["all", way]):
+                tally.errors += found
+                tally.wrong.append(wrong)
             line += f"   {way}: {len(activity.speakers)}"
         print(line, flush=True)
-    for way in ways:
-        print(
-            f"{way:16} DER {100 * (errors[way].der or 0):5.1f}"
-            f"   count right {right[way]} of {len(meetings)}"
-            f"   off by {off[way] / len(meetings):.2f}"
-        )
+    for (shape, way), tally in sorted(tallies.items(), key=lambda item: item[0][0] == "all"):
+        print(f"{shape:9} {way:16} {tally}")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ def transcribe(
     min_speakers: int | None = None,
     max_speakers: int | None = None,
     speaker_names: Mapping[str, str] | None = None,
+    enroll: str | Path | None = None,
+    speakers_store: str | Path | None = None,
+    remember: bool = False,
     device: str = "auto",
     threads: int | None = None,
     offline: bool = False,
@@ -41,7 +44,8 @@ def transcribe(
 ) -> Transcript:
     """Say who spoke what and when in a recording.
 
-    Nothing is written but the cache of stages (none with ``no_cache``).
+    Nothing is written but the cache of stages (none with ``no_cache``), and voices into the store
+    with ``remember``.
 
     Parameters
     ----------
@@ -80,7 +84,11 @@ def transcribe(
         no_cache=no_cache,
     )
     recording = runner.probe(paths, as_channels=as_channels)
+    known = runner.know(
+        enroll=enroll, speakers_store=speakers_store, remember=remember, progress=progress
+    )
     transcript = runner.transcribe(recording, progress=progress)
+    transcript = runner.name_speakers(recording, transcript, known, progress=progress)
     return with_names(transcript, speaker_names or {})
 
 

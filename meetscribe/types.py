@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,15 @@ SAMPLE_RATE_HZ = 16_000
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done, 0 to 1."""
 
+Made = TypeVar("Made")
+Parts: TypeAlias = Callable[[object, Callable[[], Made]], Made]
+"""Called with the name of a part of a long stage and what makes it; gives what is kept of it."""
+
+
+def all_at_once(_name: object, make: Callable[[], Made]) -> Made:
+    """Make a part of a stage and keep nothing: the default where ``Parts`` are asked for."""
+    return make()
+
 
 class Store(Protocol):
     """Where stages keep what they made, so that a second run need not make it again."""
@@ -31,6 +40,9 @@ class Store(Protocol):
         self, stage: str, inputs_hash: str, config_hash: str, make: Callable[[], Any]
     ) -> Any:  # noqa: ANN401 - JSON of any shape
         """Give the JSON value kept under these names, or make, keep and give it."""
+
+    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
+        """Delete what is kept of a stage where the name of its settings begins like this."""
 
 
 class AudioReader(Protocol):
@@ -58,6 +70,9 @@ class NoStore:
     ) -> Any:  # noqa: ANN401
         """Make the value."""
         return make()
+
+    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
+        """Do nothing: there is nothing."""
 
 
 def no_progress(stage: str, done: float) -> None:

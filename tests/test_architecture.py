@@ -30,10 +30,17 @@ HOMES = {
     "pandas": {"evaluate"},
     "matplotlib": {"evaluate"},
     "pyroomacoustics": {"train"},
-    "torch": {"activity", "models", "engines", "spatial", "onestage", "joint", "train", "cli"},
+    "torch": {
+        *("activity", "models", "engines", "spatial", "onestage", "joint", "speakers", "train"),
+        "cli",
+    },
     "tokenizers": {"recognize", "onestage"},
     "transformers": {"joint"},
     "fsspec": {"batch"},
+    "ray": {"batch"},
+    "sqlite3": {"speakers"},
+    "keyring": {"speakers"},
+    "cryptography": {"speakers"},
     "safetensors": {"models", "joint", "onestage", "train"},
     "huggingface_hub": {"models", "activity"},
 }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from meetscribe.activity.likeness import alike
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,16 +35,19 @@ def cluster(
     weights_u: NDArray[np.float32],
     *,
     same_voice: float,
+    place_weight: float = 0.0,
     bounds: Bounds = Bounds(),
 ) -> NDArray[np.int64]:
-    """Group voiceprints by speaker.
+    """Group pieces of speech by speaker.
 
     Parameters
     ----------
-    prints_ud : float32, shape (U, D), unit length
+    prints_ud : float32, shape (U, D)
+        Voiceprints of unit length, with places behind them or without.
     weights_u : float32, shape (U,), above 0
         Seconds of speech behind each.
-    same_voice : mean cosine above which two groups are joined
+    same_voice : mean likeness (``likeness.alike``) above which two groups are joined
+    place_weight : what places count in it
     bounds : they bind: fewer groups than ``high`` are made whatever the cosines are, and joining
         stops at ``low``
 
@@ -52,8 +57,8 @@ def cluster(
 
     Notes
     -----
-    Average linkage. The mean cosine between two groups is the scalar product of their weighted
-    means, so that groups need no more memory than single pieces do.
+    Average linkage. The mean cosines between two groups, of voices and of places, are the scalar
+    products of their weighted means, so that groups need no more memory than single pieces do.
     """
     num = len(prints_ud)
     labels_u = np.arange(num)
@@ -66,16 +71,15 @@ def cluster(
         offset = 0
         for first in range(0, before, _BLOCK):
             here = slice(first, first + _BLOCK)
-            part_c = _agglomerate(
-                means_cd[here], weights_c[here], within, min(bounds.low, _BLOCK // 2), None
-            )
+            fewest = Bounds(min(bounds.low, _BLOCK // 2))
+            part_c = _agglomerate(means_cd[here], weights_c[here], within, place_weight, fewest)
             merged_c[here] = part_c + offset
             offset += int(part_c.max()) + 1
         labels_u = merged_c[labels_u]
         means_cd, weights_c = _pool(means_cd, weights_c, merged_c)
         if offset > _SHRINK * before:
             within -= 0.1  # hundreds of voices: join the nearest ones rather than run out of memory
-    final_c = _agglomerate(means_cd, weights_c, same_voice, bounds.low, bounds.high)
+    final_c = _agglomerate(means_cd, weights_c, same_voice, place_weight, bounds)
     return in_order(final_c[labels_u])
 
 
@@ -104,25 +108,25 @@ def _agglomerate(
     means_cd: NDArray[np.float32],
     weights_c: NDArray[np.float32],
     same_voice: float,
-    low: int,
-    high: int | None,
+    place_weight: float,
+    bounds: Bounds,
 ) -> NDArray[np.int64]:
-    """Join the most similar pair until none is similar enough and ``high`` is kept."""
+    """Join the most similar pair until none is similar enough and the upper bound is kept."""
     means, weights = means_cd.copy(), weights_c.copy()
     labels = np.arange(len(means))
-    scores = means @ means.T
+    scores = alike(means, means, place_weight)
     np.fill_diagonal(scores, -np.inf)
     alive = len(means)
-    while alive > max(low, 1):
+    while alive > max(bounds.low, 1):
         a, b = divmod(int(scores.argmax()), len(means))
-        if scores[a, b] < same_voice and (high is None or alive <= high):
+        if scores[a, b] < same_voice and (bounds.high is None or alive <= bounds.high):
             break
         total = weights[a] + weights[b]
         means[a] = (means[a] * weights[a] + means[b] * weights[b]) / total
         weights[a] = total
         labels[labels == b] = a
         gone = ~np.isfinite(scores[a])
-        row = means @ means[a]
+        row = alike(means, means[a : a + 1], place_weight)[:, 0]
         row[gone] = -np.inf
         row[[a, b]] = -np.inf
         scores[a], scores[:, a] = row, row

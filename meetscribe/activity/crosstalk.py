@@ -13,8 +13,9 @@ Axes: C channel, T frame of the segmentation's grid, N sample.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,15 @@ from meetscribe.activity.segmentation import FRAME_FIELD_SAMPLES, FRAME_STEP_S, 
 from meetscribe.activity.turns import active_runs, as_turns, bridged, exclusive_turns
 from meetscribe.config import Settings
 from meetscribe.spatial.bleed import BleedSettings
-from meetscribe.types import SAMPLE_RATE_HZ, Activity, Progress, Turn, no_progress
+from meetscribe.types import (
+    SAMPLE_RATE_HZ,
+    Activity,
+    Parts,
+    Progress,
+    Turn,
+    all_at_once,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from meetscribe.activity.segmentation import SegmentationNetwork
@@ -114,6 +123,7 @@ def find_wearers(
     *,
     device: str = "cpu",
     progress: Progress = no_progress,
+    keep: Parts[NDArray[np.float16]] = all_at_once,
 ) -> Wearers:
     """Say who speaks when into which of several close microphones.
 
@@ -122,6 +132,7 @@ def find_wearers(
     channels : one close microphone per speaker; read in pieces of a minute
     network : segmentation-3.0, which tells speech from other sounds in each channel
     progress : called with ``activity``
+    keep : keeps what was heard in every few hundred windows of a channel
     """
     duration = channels.duration
     power_ct = channel_power(channels, num_channels)
@@ -135,9 +146,20 @@ def find_wearers(
             progress=lambda _, done, before=channel: progress(  # type: ignore[misc]
                 "activity", (before + done) / num_channels
             ),
+            keep=partial(_loudest, keep, channel),
         )
         speech_ct[channel] = _speech(windows, power_ct.shape[1])
     return decide(power_ct, speech_ct, duration, settings)
+
+
+def _loudest(
+    keep: Parts[NDArray[np.float16]],
+    channel: int,
+    name: object,
+    make: Callable[[], NDArray[np.float16]],
+) -> NDArray[np.float16]:
+    """Keep only whether anybody speaks: all that is asked here, and a third of the room."""
+    return keep((channel, name), lambda: make().max(axis=2, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from meetscribe.activity import segmentation, turns, voiceprint
-from meetscribe.activity.clustering import Bounds, cluster
-from meetscribe.activity.groups import join_moved, sums, unit_length, without_small
+from meetscribe.activity.clustering import Bounds
+from meetscribe.activity.groups import group, sums, unit_parts
+from meetscribe.activity.likeness import alike
 from meetscribe.activity.segmentation import FRAME_STEP_S, SegmentationNetwork, Windows
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.activity.tracks import Track, stitch
@@ -25,7 +26,7 @@ from meetscribe.activity.units import Unit, find_units
 from meetscribe.activity.voiceprint import VOICEPRINT_SIZE, Voiceprinter
 from meetscribe.errors import ConfigError
 from meetscribe.spatial.signature import signatures
-from meetscribe.types import Activity, AudioReader, Progress, no_progress
+from meetscribe.types import Activity, AudioReader, Parts, Progress, all_at_once, no_progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,6 +95,7 @@ class Diarizer:
         min_speakers: int | None = None,
         max_speakers: int | None = None,
         progress: Progress = no_progress,
+        keep: Parts[NDArray[Any]] = all_at_once,
     ) -> Activity:
         """Say who speaks when.
 
@@ -104,6 +106,7 @@ class Diarizer:
             come from too
         num_speakers : exactly so many; a note says so where the speech cannot be cut that often
         min_speakers, max_speakers : bounds of the count that is found
+        keep : keeps what the networks heard in every few minutes
 
         Returns
         -------
@@ -124,6 +127,7 @@ class Diarizer:
             batch_size=settings.batch_size,
             device=self.device,
             progress=lambda _, done: progress("activity", _SEGMENTATION_SHARE * done),
+            keep=keep,
         )
         tracks = stitch(windows, agreement=settings.link_agreement)
         units = cut_units(windows, tracks, settings, bounds.low)
@@ -134,9 +138,10 @@ class Diarizer:
             progress=lambda _, done: progress(
                 "activity", _SEGMENTATION_SHARE + (1 - _SEGMENTATION_SHARE) * done
             ),
+            keep=keep,
         )
         if channels is not None and settings.place_weight > 0:
-            prints_ud = _with_places(prints_ud, units, channels, settings.place_weight)
+            prints_ud = _with_places(prints_ud, units, channels)
             settings = settings.model_copy(update={"same_voice": settings.same_voice_and_place})
         found = resolve(windows, tracks, units, prints_ud, audio.duration, settings, bounds)
         return replace(found, voiceprints=_voices_of(found))
@@ -156,25 +161,16 @@ class Diarizer:
 
 
 def _with_places(
-    prints_ud: NDArray[np.float32],
-    units: Sequence[Unit],
-    channels: ChannelReader,
-    weight: float,
+    prints_ud: NDArray[np.float32], units: Sequence[Unit], channels: ChannelReader
 ) -> NDArray[np.float32]:
-    """Append where each unit comes from, so that cosines are weighted means of the two."""
+    """Append where each unit comes from, as ``likeness`` wants it."""
     spans = [(unit.start * FRAME_STEP_S, unit.end * FRAME_STEP_S) for unit in units]
-    places_ud = signatures(channels, spans)
-    both = (np.sqrt(1 - weight) * prints_ud, np.sqrt(weight) * places_ud)
-    return np.concatenate(both, axis=1).astype(np.float32)
+    return np.concatenate([prints_ud, signatures(channels, spans)], axis=1)
 
 
 def _voices_of(activity: Activity) -> dict[str, tuple[float, ...]]:
-    """Give the voice part of the prints, unit length: a voice is the same in another room."""
-    voices = {}
-    for label, print_ in activity.voiceprints.items():
-        voice = unit_length(np.array(print_[:VOICEPRINT_SIZE], dtype=np.float32)[None])[0]
-        voices[label] = tuple(voice.tolist())
-    return voices
+    """Give the voice part of the prints: a voice is the same in another room."""
+    return {label: print_[:VOICEPRINT_SIZE] for label, print_ in activity.voiceprints.items()}
 
 
 def cut_units(
@@ -212,21 +208,16 @@ def resolve(  # noqa: PLR0917 - one value of each stage before
     clean = np.array([unit.clean for unit in units])
     if clean.sum() < max(bounds.low, 1):
         clean[:] = True
-    labels_u = np.full(len(units), -1, dtype=np.int64)
-    labels_u[clean] = cluster(
-        prints_ud[clean], weights_u[clean], same_voice=settings.same_voice, bounds=bounds
-    )
-    if prints_ud.shape[1] > VOICEPRINT_SIZE:
-        labels_u = join_moved(labels_u, prints_ud, weights_u, units, settings.same_voice_moved)
-    share = settings.shortest_speaker_share * float(weights_u[clean].sum())
-    shortest_s = max(settings.shortest_speaker_s, min(share, _ENOUGH_S))
-    labels_u = without_small(labels_u, prints_ud, weights_u, shortest_s, bounds)
+    place_weight = settings.place_weight
+    shortest_s = _shortest_speaker_s(weights_u[clean], settings)
+    labels_u = group(units, prints_ud, weights_u, clean, shortest_s, settings, bounds)
     num = int(labels_u.max()) + 1
-    centres_sd = unit_length(sums(labels_u, prints_ud, weights_u, num))
-    smoothed_u = smooth(units, labels_u, prints_ud @ centres_sd.T, settings.switch_cost)
+    centres_sd = unit_parts(sums(labels_u, prints_ud, weights_u, num))
+    scores_us = alike(prints_ud, centres_sd, place_weight)
+    smoothed_u = smooth(units, labels_u, scores_us, settings.switch_cost)
     if len(np.unique(smoothed_u[smoothed_u >= 0])) == num:
         labels_u = smoothed_u
-        centres_sd = unit_length(sums(labels_u, prints_ud, weights_u, num))
+        centres_sd = unit_parts(sums(labels_u, prints_ud, weights_u, num))
     speakers_gs = np.zeros((windows.num_frames, num), dtype=np.float32)
     of_track: dict[int, dict[Unit, int]] = defaultdict(dict)
     for unit, label in zip(units, labels_u.tolist(), strict=True):
@@ -236,7 +227,8 @@ def resolve(  # noqa: PLR0917 - one value of each stage before
         turns.add_track(speakers_gs, tracks[index], mine)
     for index in np.flatnonzero(~clean).tolist():
         unit, print_d = units[index], prints_ud[index]
-        speaker, score = _free_match(unit, print_d, centres_sd, speakers_gs)
+        scores_s = alike(centres_sd, print_d[None], place_weight)[:, 0]
+        speaker, score = _free_match(unit, scores_s, speakers_gs)
         room = bounds.high is None or len(centres_sd) < bounds.high
         if score < settings.same_voice and room and weights_u[index] >= shortest_s:
             speaker = len(centres_sd)
@@ -245,6 +237,11 @@ def resolve(  # noqa: PLR0917 - one value of each stage before
         turns.add_track(speakers_gs, tracks[unit.track], {unit: speaker})
     np.minimum(speakers_gs, 1.0, out=speakers_gs)
     return _activity(speakers_gs, centres_sd, duration, settings, bounds)
+
+
+def _shortest_speaker_s(weights_u: NDArray[np.float32], settings: DiarizationSettings) -> float:
+    share = settings.shortest_speaker_share * float(weights_u.sum())
+    return max(settings.shortest_speaker_s, min(share, _ENOUGH_S))
 
 
 def _seconds(units: Sequence[Unit], tracks: Sequence[Track]) -> NDArray[np.float32]:
@@ -298,16 +295,12 @@ def _best_path(scores_us: NDArray[np.float32], switch_cost: float) -> list[int]:
 
 
 def _free_match(
-    unit: Unit,
-    print_d: NDArray[np.float32],
-    centres_sd: NDArray[np.float32],
-    speakers_gs: NDArray[np.float32],
+    unit: Unit, scores_s: NDArray[np.float32], speakers_gs: NDArray[np.float32]
 ) -> tuple[int, float]:
     """Give the most similar speaker among those who are not speaking there already, and how far.
 
     Where everybody is speaking, the most similar of all, with the score -1.
     """
-    scores_s = centres_sd @ print_d
     busy_s = speakers_gs[unit.start : unit.end].mean(axis=0) > 0.5  # noqa: PLR2004 - mostly
     if busy_s.all():
         return int(scores_s.argmax()), -1.0

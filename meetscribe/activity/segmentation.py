@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from meetscribe.types import SAMPLE_RATE_HZ, AudioReader, Progress, no_progress
+from meetscribe.types import (
+    SAMPLE_RATE_HZ,
+    AudioReader,
+    Parts,
+    Progress,
+    all_at_once,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +36,8 @@ FRAME_CENTRE_S = FRAME_FIELD_SAMPLES / 2 / SAMPLE_RATE_HZ
 WINDOW_FRAMES = 589
 WINDOW_SAMPLES = 160_000
 NUM_LOCAL = 3
+_PART_WINDOWS = 600
+"""Windows that are kept together as a part of a long signal: ten minutes of it by default."""
 _SHORTEST_SAMPLES = 4_000
 """Shorter signals are padded with zeros to this length: the network needs a few frames."""
 
@@ -99,12 +109,14 @@ def segment(
     batch_size: int = 8,
     device: str = "cpu",
     progress: Progress = no_progress,
+    keep: Parts[NDArray[np.float16]] = all_at_once,
 ) -> Windows:
     """Run the network over the whole signal, holding one batch of windows at a time.
 
     Parameters
     ----------
     step_frames : frames between the starts of consecutive windows
+    keep : keeps what was heard in every few hundred windows of a long signal
 
     Notes
     -----
@@ -113,10 +125,23 @@ def segment(
     """
     num_samples = max(round(audio.duration * SAMPLE_RATE_HZ), _SHORTEST_SAMPLES)
     starts = window_starts(num_samples, step_frames)
-    parts: list[NDArray[np.float16]] = []
-    for batch in _batches(audio, starts, min(num_samples, WINDOW_SAMPLES), batch_size):
-        parts.append(_run(network, batch, device))
-        progress("segmentation", min(len(parts) * batch_size / len(starts), 1.0))
+    length = min(num_samples, WINDOW_SAMPLES)
+    # whole batches, so that what goes through the network together is always the same
+    per_part = max(1, _PART_WINDOWS // batch_size) * batch_size
+    if len(starts) <= per_part:
+        keep = all_at_once
+
+    def heard(first: int) -> NDArray[np.float16]:
+        made = []
+        for batch in _batches(audio, starts[first : first + per_part], length, batch_size):
+            made.append(_run(network, batch, device))
+            progress("segmentation", min((first + len(made) * batch_size) / len(starts), 1.0))
+        return np.concatenate(made)
+
+    parts = []
+    for first in range(0, len(starts), per_part):
+        parts.append(keep(("windows", first), partial(heard, first)))
+        progress("segmentation", min((first + per_part) / len(starts), 1.0))
     activity_wtk = np.concatenate(parts)
     return Windows(
         np.asarray(starts, dtype=np.int64), activity_wtk, starts[-1] + activity_wtk.shape[1]

@@ -24,10 +24,11 @@ class DiarizationSettings(Settings):
     """Shorter pieces follow the track they belong to."""
     same_voice: float = Field(0.275, ge=-1.0, le=1.0)
     """Mean cosine of voiceprints above which two groups are the same person."""
-    place_weight: float = Field(0.3, ge=0.0, lt=1.0)
-    """What the place of a voice counts beside its sound, where an array hears it; 0 is nothing."""
-    same_voice_and_place: float = Field(0.25, ge=-1.0, le=1.0)
-    """As ``same_voice``, for the two together."""
+    place_weight: float = Field(0.6, ge=0.0, lt=1.0)
+    """By how much two places lower the cosine of voices, where an array hears them; 0 leaves places
+    out."""
+    same_voice_and_place: float = Field(0.22, ge=-1.0, le=1.0)
+    """As ``same_voice``, for the cosine that places have lowered or raised."""
     same_voice_moved: float = Field(0.275, ge=-1.0, le=1.0)
     """As ``same_voice``, where one has gone silent at one place before the other speaks at another:
     one person who moved."""

@@ -11,6 +11,7 @@ Axes: N sample, T voiceprint frame (20 ms), U unit, D dimension (192).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,14 @@ from numpy.typing import NDArray
 
 from meetscribe.activity.segmentation import FRAME_FIELD_SAMPLES, FRAME_STEP_SAMPLES
 from meetscribe.activity.units import Unit
-from meetscribe.types import SAMPLE_RATE_HZ, AudioReader, Progress, no_progress
+from meetscribe.types import (
+    SAMPLE_RATE_HZ,
+    AudioReader,
+    Parts,
+    Progress,
+    all_at_once,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from meetscribe.activity.campplus import CamPlusPlus
@@ -30,6 +38,8 @@ _LONGEST_FRAMES = 1_185
 """Segmentation frames (20 s) of one pass; longer stretches are done in blocks."""
 _FEWEST_FRAMES = 3
 """Pieces with fewer frames are judged by their whole stretch: one frame has no deviation."""
+_PART_UNITS = 500
+"""Units that are kept together as a part of a long signal: some four minutes of speech."""
 _SHORTEST_SAMPLES = 1_600
 """The network needs a few frames; shorter speech is read with what follows it."""
 
@@ -43,16 +53,36 @@ def voiceprints(
     voiceprinter: Voiceprinter,
     *,
     progress: Progress = no_progress,
+    keep: Parts[NDArray[np.float32]] = all_at_once,
 ) -> NDArray[np.float32]:
-    """Give one voiceprint per unit, shape (U, 192); units of one run follow each other."""
+    """Give one voiceprint per unit, shape (U, 192); units of one run follow each other.
+
+    ``keep`` keeps those of every few hundred units of a long signal.
+    """
+    runs = groupby(units, key=lambda unit: unit.run)
+    parts = _in_parts([block for _, run in runs for block in _blocks(list(run))])
+    if len(parts) < 2:  # noqa: PLR2004 - the result of the stage has it all
+        keep = all_at_once
     made = [np.zeros((0, VOICEPRINT_SIZE), dtype=np.float32)]
     done = 0
-    for _, run in groupby(units, key=lambda unit: unit.run):
-        for block in _blocks(list(run)):
-            made.append(_of_block(audio, block, voiceprinter))
-            done += len(block)
-            progress("voiceprints", done / len(units))
+    for number, part in enumerate(parts):
+        made.append(keep(("voiceprints", number), partial(_of_part, audio, part, voiceprinter)))
+        done += sum(map(len, part))
+        progress("voiceprints", done / len(units))
     return np.concatenate(made)
+
+
+def _in_parts(blocks: Sequence[list[Unit]]) -> list[list[list[Unit]]]:
+    """Put blocks together, until there are as many units as are kept together."""
+    parts: list[list[list[Unit]]] = []
+    room = 0
+    for block in blocks:
+        if room <= 0:
+            parts.append([])
+            room = _PART_UNITS
+        parts[-1].append(block)
+        room -= len(block)
+    return parts
 
 
 def _blocks(run: Sequence[Unit]) -> Iterator[list[Unit]]:
@@ -64,6 +94,12 @@ def _blocks(run: Sequence[Unit]) -> Iterator[list[Unit]]:
             block = []
         block.append(unit)
     yield block
+
+
+def _of_part(
+    audio: AudioReader, part: Sequence[list[Unit]], voiceprinter: Voiceprinter
+) -> NDArray[np.float32]:
+    return np.concatenate([_of_block(audio, block, voiceprinter) for block in part])
 
 
 def _of_block(

@@ -31,6 +31,7 @@ class Request:
     force : replace results made from other audio or with other options
     verify : read all audio again, and do not trust size, time and inode
     retry_failed : try recordings again that were found to be no good
+    voices : the voices of speakers are wanted, too
     """
 
     output: str
@@ -40,6 +41,7 @@ class Request:
     force: bool = False
     verify: bool = False
     retry_failed: bool = False
+    voices: bool = False
 
     def folder_of(self, session: Session) -> str:
         """Where the results of a session go."""
@@ -111,7 +113,8 @@ def _look(session: Session, record: Record | None, request: Request) -> _Look:
         return _Look.TODO
     if not _same_run(record.outcome, request) or record.looks != request.looks:
         return _Look.OTHER_OPTIONS
-    return _Look.TODO if _missing(session, request) else _Look.KNOWN
+    unheard = request.voices and record.outcome.voices is None
+    return _Look.TODO if unheard or _missing(session, request) else _Look.KNOWN
 
 
 def is_done(session: Session, record: Record | None, request: Request) -> bool:

@@ -90,6 +90,11 @@ class ProcessPool:
         """How many tasks may run at once."""
         return self._workers
 
+    @property
+    def one_machine(self) -> bool:
+        """Whether tasks share one machine's memory: they do."""
+        return True
+
     def submit(self, task: Task) -> None:
         """Give a task to an idle worker, or a new one.
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ STATE_FOLDER = ".meetscribe"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What came of a recording the last time, and how it was asked for."""
+    """What came of a recording the last time, and how it was asked for.
+
+    ``named`` says which names its results have got, as ``names`` keeps it.
+    """
 
     name: str
     sources: tuple[str, ...]
@@ -36,6 +39,7 @@ class Record:
     looks: Mapping[str, Any]
     attempts: int = 1
     version: str = __version__
+    named: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Records:

@@ -39,6 +39,8 @@ _POLL_S = 0.5
 _LOOK_AGAIN_S = 2.0
 _SLOW_SOURCE_BYTES_PER_S = 1e6
 _NEEDED_BYTES = 1_000_000
+_SPARED = 20
+"""So often a recording may lose its machine before that counts as an attempt."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,11 @@ class Limits:
 
 @dataclass
 class _Attempt:
-    """A recording on its way; ``number`` counts from 1."""
+    """A recording on its way; ``number`` counts from 1, ``spared`` machines that went with it."""
 
     session: Session
     number: int = 1
+    spared: int = 0
     little_memory: bool = False
     began: float = 0.0
     allowed_s: float = 0.0
@@ -159,7 +162,7 @@ class Batch:
             alone = attempt.little_memory or any(
                 one.little_memory for one in self._running.values()
             )
-            if alone and self._running:
+            if alone and self._running and self.executor.one_machine:
                 return  # what ran out of memory has the machine for itself
             self._waiting.remove(attempt)
             self._begin(attempt)
@@ -205,6 +208,7 @@ class Batch:
             looks=self.request.looks,
             force=self.request.force,
             little_memory=attempt.little_memory,
+            voices=self.request.voices,
         )
 
     def _handle(self, event: Event) -> None:
@@ -223,21 +227,29 @@ class Batch:
         elif isinstance(event, Ended):
             self._ended(attempt, event.outcome, lost=False)
         else:
-            self._ended(attempt, _lost(event), lost=True)
+            self._ended(attempt, _lost(event), lost=True, blameless=event.blameless)
 
-    def _ended(self, attempt: _Attempt, outcome: Outcome, *, lost: bool) -> None:
+    def _ended(
+        self, attempt: _Attempt, outcome: Outcome, *, lost: bool, blameless: bool = False
+    ) -> None:
         name = attempt.session.name
         del self._running[name]
         outcome = self._seen_from_here(outcome)
-        again = outcome.verdict is Verdict.TROUBLE and attempt.number <= self.limits.retries
+        spared = blameless and attempt.spared < _SPARED
+        again = outcome.verdict is Verdict.TROUBLE and (
+            spared or attempt.number <= self.limits.retries
+        )
         if again and self.stopped is None:
             self.locks.release(name)
-            self.watch.again(name, outcome.error, attempt=attempt.number + 1)
-            self._waiting.append(self._next_attempt(attempt, outcome, lost=lost))
+            other = replace(attempt, spared=attempt.spared + 1)
+            following = other if spared else self._next_attempt(attempt, outcome, lost=lost)
+            self.watch.again(name, outcome.error, attempt=following.number)
+            self._waiting.append(following)
             return
         if outcome.verdict is Verdict.TROUBLE and attempt.number > 1:
             error = f"{outcome.error} ({attempt.number} attempts)"
             outcome = replace(outcome, error=error)
+        outcome = self._with_voices(name, outcome)
         record = Record(
             name, attempt.session.sources, outcome, dict(self.request.looks), attempt.number
         )
@@ -246,6 +258,14 @@ class Batch:
         transcribed = outcome.verdict is Verdict.DONE and not outcome.already_done
         self._settle(attempt, record, transcribed=transcribed)
 
+    def _with_voices(self, name: str, outcome: Outcome) -> Outcome:
+        """Keep the voices of the same speakers, where nobody asked for them this time."""
+        before = self.records.get(name)
+        if outcome.voices is not None or before is None or not outcome.run_hash:
+            return outcome
+        same = before.outcome.run_hash == outcome.run_hash
+        return replace(outcome, voices=before.outcome.voices) if same else outcome
+
     def _next_attempt(self, attempt: _Attempt, outcome: Outcome, *, lost: bool) -> _Attempt:
         # the system rarely says why it ended a process: the last attempt takes little memory
         last = attempt.number == self.limits.retries
@@ -253,7 +273,11 @@ class Batch:
         # a network share or a disk may need a moment
         wait = 0.0 if lost or outcome.memory else self.limits.pause_s * attempt.number
         return _Attempt(
-            attempt.session, attempt.number + 1, little, ready_at=time.monotonic() + wait
+            attempt.session,
+            attempt.number + 1,
+            attempt.spared,
+            little,
+            ready_at=time.monotonic() + wait,
         )
 
     def _seen_from_here(self, outcome: Outcome) -> Outcome:

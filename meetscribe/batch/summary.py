@@ -37,6 +37,7 @@ class Row:
     ----------
     speed : seconds of recording per second of work, 0 if unknown
     attempts : that this run made; 0 where it was done or known before
+    names : who the speakers are, with scores, where they were compared with others
     """
 
     recording: str
@@ -53,6 +54,7 @@ class Row:
     hint: str = ""
     warnings: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def to_csv(summary: Summary) -> str:
         plain: dict[str, Any] = {name: getattr(row, name) for name in names}
         plain["warnings"] = "; ".join(row.warnings)
         plain["sources"] = "; ".join(row.sources)
+        plain["names"] = "; ".join(row.names)
         table.writerow([_cell(plain[name]) for name in names])
     return text.getvalue()
 
@@ -158,6 +161,10 @@ def to_markdown(summary: Summary) -> str:
             f"| {_md(row.recording)} | {row.state} | {clock(row.duration_s)} | {speed} "
             f"| {row.speakers} | {row.words} | {_md('; '.join(row.warnings))} |"
         )
+    named = [row for row in summary.rows if row.names]
+    if named:
+        lines += ["", "## Speakers", "", "| recording | who they are |", "|---|---|"]
+        lines += [f"| {_md(row.recording)} | {_md('; '.join(row.names))} |" for row in named]
     return "\n".join(lines).encode("utf-8", "replace").decode() + "\n"
 
 

@@ -43,6 +43,7 @@ class Task:
     looks : render options that are not the defaults
     force : replace results made from other audio or with other options
     little_memory : after an attempt that ran out of it
+    voices : say how its speakers sound
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     looks: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
     little_memory: bool = False
+    voices: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Give plain lists and mappings."""
@@ -89,6 +91,7 @@ class Outcome:
     seconds : that the attempt took
     memory : whether it ran out of memory
     writing : whether results could not be written
+    voices : of the speakers, by label, as ``speakers.Voice`` writes them; None if nobody asked
     """
 
     verdict: Verdict
@@ -108,6 +111,7 @@ class Outcome:
     signature: tuple[Any, ...] = ()
     content_hash: str = ""
     run_hash: str = ""
+    voices: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give plain lists and mappings."""
@@ -161,11 +165,13 @@ class Lost:
     ----------
     reason : one line, such as ``killed by SIGKILL``
     memory : whether the system is known to have ended it for want of memory
+    blameless : whether its machine went, whatever it did
     """
 
     name: str
     reason: str
     memory: bool = False
+    blameless: bool = False
 
 
 Event: TypeAlias = Begun | Moved | Ended | Lost
@@ -177,6 +183,11 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """How many tasks may run at once; may change."""
+        ...
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether tasks share one machine's memory: what ran out of it has to be alone."""
         ...
 
     def submit(self, task: Task) -> None:

@@ -91,10 +91,16 @@ class Worker:
                 there_before = _fetch_results(task, Path(there))
             recording = runner.probe(paths, as_channels=len(paths) > 1, session_id=task.session_id)
             emit(Begun(task.name, self._label, recording.duration, recording.num_channels))
-            result = runner.run(recording, outputs, progress=_throttled(task.name, emit))
+            progress = _throttled(task.name, emit)
+            result = runner.run(recording, outputs, progress=progress)
+            voices = None
+            if task.voices:
+                heard = runner.voices(recording, result.transcript, progress=progress)
+                voices = {label: voice.to_json() for label, voice in heard.items()}
             if remote.is_url(task.folder):
                 _put_results(task, result, replaced=there_before)
-        return _done(task, recording, result, seconds=time.monotonic() - began)
+        outcome = _done(task, recording, result, seconds=time.monotonic() - began)
+        return replace(outcome, voices=voices)
 
     def _ready(self, task: Task) -> Runner:
         if self._runner is None or self._little_memory != task.little_memory:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "batch": "Transcribe folders of recordings; stopped, it goes on where it was.",
     "export": "Turn a transcript into other formats, without running a model.",
     "rename": "Give speakers their names, in every file of a transcript.",
+    "speakers": "Keep people's voices on this machine, name them, forget them.",
     "models": "List, fetch and verify model weights.",
     "pipelines": "List the pipelines and show their settings.",
     "corpus": "Prepare AMI, AliMeeting or your own recordings for scoring.",

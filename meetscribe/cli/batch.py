@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from meetscribe.batch.names import name_speakers
 from meetscribe.batch.plan import Request
 from meetscribe.batch.pool import ProcessPool
+from meetscribe.batch.ray_pool import LOCAL, RayPool
 from meetscribe.batch.run import Batch, Limits
 from meetscribe.batch.start import Prepared, prepare
 from meetscribe.batch.summary import State, Summary, write
+from meetscribe.batch.tasks import Executor
 from meetscribe.batch.workers import choose_workers
 from meetscribe.cli.batch_view import BatchView, sayable, view
 from meetscribe.cli.options import (
+    KNOWN_WORDS,
     RUNNER_WORDS,
+    known_speakers_options,
     make_runner,
     pipeline_options,
     render_options,
@@ -27,6 +32,7 @@ from meetscribe.cli.options import (
 from meetscribe.errors import MeetscribeError
 from meetscribe.pipeline.outputs import parse_formats
 from meetscribe.pipeline.store import parse_size
+from meetscribe.speakers.naming import Known
 
 EXIT_SOME_FAILED = 5
 
@@ -36,6 +42,8 @@ Examples:
   meetscribe batch 'archive/2026-*/**/*.m4a' -o transcripts -f srt --workers 4
   meetscribe batch headsets -o out --group-channels '_ch\\d+'
   meetscribe batch list.csv -o out --memory 16GB
+  meetscribe batch weekly -o out --enroll team --link-series
+  meetscribe batch s3://archive/2026 -o s3://texts/2026 --ray auto --num-gpus 0.25
 """
 
 
@@ -78,6 +86,19 @@ def _bytes(_context: click.Context, _option: click.Parameter, value: str | None)
     help="What one worker is taken to need.",
 )
 @click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Run on Ray: 'auto' for the cluster this machine is in, HOST:PORT, or 'local'.",
+)
+@click.option(
+    "--num-gpus",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="X",
+    help="With --ray: GPUs of each worker; 0.25 puts four workers on one.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
@@ -106,25 +127,28 @@ def _bytes(_context: click.Context, _option: click.Parameter, value: str | None)
     "--force", is_flag=True, help="Replace results made from other audio or with other options."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and stop.")
+@known_speakers_options
+@click.option(
+    "--link-series",
+    is_flag=True,
+    help="The same name for the same voice in all recordings: 'Voice 1' ..., if nobody knows it.",
+)
 @pipeline_options
 @shared_render_options
 @run_options
 @click.option("-q", "--quiet", is_flag=True, help="Show errors only.")
 def batch(inputs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
-    """Transcribe all recordings of folders, each in a process of its own.
+    """Transcribe all recordings of folders, each in a process of its own, here or on a cluster.
 
     DIR is a folder, a file, a pattern, a manifest (.csv, .jsonl) or a URL that fsspec reads. What
     is done is not done again: run the same command after a stop, or when recordings have come.
     One that fails costs no other. At the end stand summary.csv, summary.json and summary.md.
     """
-    workers, threads = choose_workers(
-        options["workers"],
-        options["threads"],
-        memory=options["memory"],
-        memory_a_worker=options["memory_per_worker"],
-    )
+    workers, threads = _share_out(options)
     options = {**options, "threads": threads}
     runner = make_runner(options)
+    link = options["link_series"] or options["remember"]
+    naming = link or any(options[name] for name in KNOWN_WORDS)
     request = Request(
         output=options["output"],
         formats=tuple(dict.fromkeys(("json", *parse_formats(options["format_names"])))),
@@ -133,6 +157,7 @@ def batch(inputs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cli
         force=options["force"],
         verify=options["verify"],
         retry_failed=options["retry_failed"],
+        voices=naming,
     )
     with view(options["progress"], quiet=options["quiet"]) as shown, _ended_politely():
         prepared = prepare(
@@ -140,13 +165,62 @@ def batch(inputs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cli
         )
         if options["dry_run"]:
             return _tell_plan(prepared)
-        pool = ProcessPool({name: options[name] for name in RUNNER_WORDS}, workers=workers)
+        known = None
+        if naming:
+            known = runner.know(**{name: options[name] for name in KNOWN_WORDS}) or Known()
+        # a run that finds all done need not wait for Ray to start
+        executor = _executor(options, workers, anything=bool(prepared.plan.todo))
         limits = Limits(options["timeout"], options["timeout_floor"], options["retries"])
-        return _run(prepared, prepared.batch(pool, shown, limits), shown, workers)
+        job = prepared.batch(executor, shown, limits)
+        return _run(prepared, job, shown, known=known, link=link)
 
 
-def _run(prepared: Prepared, job: Batch, shown: BatchView, workers: int) -> int:
-    shown.start(len(prepared.sessions), len(prepared.plan.todo), workers)
+def _share_out(options: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Give how many workers there may be, None for as many as a cluster takes, and their threads.
+
+    Raises
+    ------
+    UsageError
+        If options exclude each other.
+    """
+    if options["num_gpus"] and not options["ray"]:
+        raise click.UsageError("--num-gpus shares GPUs out among the workers of --ray")
+    if options["ray"] in {None, LOCAL}:
+        return choose_workers(
+            options["workers"],
+            options["threads"],
+            memory=options["memory"],
+            memory_a_worker=options["memory_per_worker"],
+        )
+    if options["memory"] is not None:
+        raise click.UsageError("--memory is of this machine; on a cluster say --memory-per-worker")
+    # many workers with one thread do more than one with many
+    return options["workers"], options["threads"] or 1
+
+
+def _executor(options: Mapping[str, Any], workers: int | None, *, anything: bool) -> Executor:
+    words = {name: options[name] for name in RUNNER_WORDS}
+    if options["ray"] is None or not anything:
+        return ProcessPool(words, workers=workers or 1)
+    return RayPool(
+        words,
+        address=options["ray"],
+        workers=workers,
+        threads=options["threads"],
+        num_gpus=options["num_gpus"],
+        memory=options["memory_per_worker"],
+    )
+
+
+def _run(
+    prepared: Prepared,
+    job: Batch,
+    shown: BatchView,
+    *,
+    known: Known | None,
+    link: bool,
+) -> int:
+    shown.start(len(prepared.sessions), len(prepared.plan.todo), job.executor.slots)
     for problem in prepared.problems:
         shown.error(f"{problem.place}: {problem.reason}", "check the rights; the others go on")
     try:
@@ -158,6 +232,10 @@ def _run(prepared: Prepared, job: Batch, shown: BatchView, workers: int) -> int:
     if job.stopped is not None:
         _write(summary, prepared, shown)
         raise job.stopped
+    if known is not None:
+        summary = name_speakers(prepared, summary, known, link=link, say=shown.note)
+        for note in known.notes:
+            shown.note(f"note: {note}")
     places = write(summary, prepared.request.output)
     shown.close()
     failed = summary.count(State.FAILED)

@@ -15,9 +15,9 @@ from meetscribe.pipeline.store import LIMIT_VARIABLE, DiskStore
 def cache() -> None:
     """Say what finished stages are kept, and delete them.
 
-    A run that was stopped goes on from its finished stages, and another recogniser takes over who
-    speaks when. They hold the words that were said. Models lie beside them and stay: see
-    `meetscribe models list`.
+    A run that was stopped goes on from its finished stages, and from the finished parts of the one
+    it was in; another recogniser takes over who speaks when. They hold the words that were said.
+    Models lie beside them and stay: see `meetscribe models list`.
     """
 
 

@@ -26,6 +26,8 @@ STAGES = {
     "separate": "separating speakers",
     "recognize": "what was said",
     "overlap": "what was said underneath",
+    "enrol": "hearing people",
+    "voices": "whose voices these are",
     "score": "scoring",
 }
 """Stage names as engines report them, and what a person reads."""

@@ -39,6 +39,9 @@ PIPELINE_WORDS = (
 RUNNER_WORDS = (*PIPELINE_WORDS, "device", "threads", "offline", "no_cache")
 """What ``Runner.of`` takes: these and the options of ``run_options``."""
 
+KNOWN_WORDS = ("enroll", "speakers_store", "remember")
+"""What ``Runner.know`` takes: the options that ``known_speakers_options`` adds."""
+
 progress_option = click.option(
     "--progress",
     type=click.Choice(["auto", "rich", "plain", "json"]),
@@ -54,6 +57,34 @@ speaker_names_option = click.option(
     help="YAML file with lines such as 'Speaker 1: Anna'.",
 )
 """Names for speakers, read by ``read_names``."""
+
+
+def known_speakers_options(command: F) -> F:
+    """Add the options that say whom voices are compared with."""
+    for option in reversed(
+        (
+            click.option(
+                "--enroll",
+                type=click.Path(path_type=Path, file_okay=False),
+                metavar="DIR",
+                help="Name speakers who sound like one of these: an audio file or a folder of "
+                "them a person, named as the person is.",
+            ),
+            click.option(
+                "--speakers-store",
+                metavar="PATH",
+                help="Name speakers who are kept there; 'default' is where `meetscribe speakers` "
+                "keeps them.",
+            ),
+            click.option(
+                "--remember",
+                is_flag=True,
+                help="Keep voices that nobody has yet in the store, as 'Voice 1' ...",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 def shared_render_options(command: F) -> F:

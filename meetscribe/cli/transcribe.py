@@ -10,6 +10,8 @@ import click
 from meetscribe import formats
 from meetscribe.cli.console import Reporter, reporter
 from meetscribe.cli.options import (
+    KNOWN_WORDS,
+    known_speakers_options,
     make_runner,
     pipeline_options,
     render_options,
@@ -20,6 +22,7 @@ from meetscribe.cli.options import (
 from meetscribe.errors import AudioError, ConfigError, MeetscribeError
 from meetscribe.pipeline.outputs import parse_formats, read_names
 from meetscribe.pipeline.runner import Outputs, Result, Runner
+from meetscribe.speakers.naming import Known, matches_in
 
 EXIT_SOME_FAILED = 5
 
@@ -55,6 +58,7 @@ Examples:
 @click.option("--force", is_flag=True, help="Replace results that are there already.")
 @pipeline_options
 @speaker_names_option
+@known_speakers_options
 @shared_render_options
 @run_options
 @click.option("-q", "--quiet", is_flag=True, help="Show errors only; write the files.")
@@ -80,6 +84,9 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
     runner = make_runner(options)
     failed = 0
     with reporter(options["progress"], quiet=options["quiet"]) as shown:
+        known = runner.know(
+            **{name: options[name] for name in KNOWN_WORDS}, progress=shown.progress
+        )
         for number, paths in enumerate(sessions):
             try:
                 _one(
@@ -88,6 +95,7 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
                     outputs,
                     shown,
                     names=names,
+                    known=known,
                     as_channels=options["as_channels"],
                     quiet=options["quiet"],
                 )
@@ -99,6 +107,8 @@ def transcribe(audio: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 -
                 # one bad recording does not cost the others
                 shown.error(error.message, error.hint)
                 failed += 1
+        for note in known.notes if known is not None else ():
+            shown.note(f"note: {note}")
         if failed:
             shown.error(f"{failed} of {len(sessions)} recordings failed, see above", "")
     return EXIT_SOME_FAILED if failed else 0
@@ -111,6 +121,7 @@ def _one(
     shown: Reporter,
     *,
     names: dict[str, str],
+    known: Known | None,
     as_channels: bool,
     quiet: bool,
 ) -> None:
@@ -120,17 +131,19 @@ def _one(
         f"{recording.session_id}: {_clock(recording.duration)}, "
         f"{channels} channel{'s' if channels > 1 else ''}"
     )
-    result = runner.run(recording, outputs, names=names, progress=shown.progress)
-    _show(result, outputs, shown, quiet=quiet)
+    result = runner.run(recording, outputs, names=names, known=known, progress=shown.progress)
+    _show(result, outputs, shown, told=known is not None, quiet=quiet)
 
 
-def _show(result: Result, outputs: Outputs, shown: Reporter, *, quiet: bool) -> None:
+def _show(result: Result, outputs: Outputs, shown: Reporter, *, told: bool, quiet: bool) -> None:
     transcript = result.transcript
     shown.finish()
     if result.already_done and not result.written:
         shown.note("already done; --force does it again")
     for warning in transcript.warnings:
         shown.note(f"note: {warning}")
+    for label, match in matches_in(transcript).items() if told else ():
+        shown.note(f"note: {match.line(label)}")
     if not transcript.utterances:
         shown.note("no speech was found")
     if not result.already_done:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meetscribe.engines import stages
 from meetscribe.engines.meeting_settings import OWN_DIARIZER
-from meetscribe.engines.run import under_one_name
+from meetscribe.engines.run import KeptParts, Run, under_one_name
 from meetscribe.engines.settings import CascadeSettings
 from meetscribe.errors import ConfigError
 from meetscribe.models import describe_model, fetch, resolve_whisper
+from meetscribe.recognize import RecognizedRegion
 from meetscribe.types import AudioReader, Progress, Segment
 
 if TYPE_CHECKING:
@@ -120,6 +122,21 @@ class CascadeModels:
                 threads=self.threads,
             )
         return self._recognizer
+
+    def word_parts(
+        self, run: Run, stage: str, decided_by: tuple[object, ...]
+    ) -> KeptParts[list[RecognizedRegion]]:
+        """Keep words part by part; ``decided_by`` is all that decides them but the recogniser.
+
+        Not by the batch size: after want of memory it is 1, and what was heard before counts.
+        """
+        recognizer = self.settings.recognizer.model_dump(exclude={"batch_size"})
+        return run.parts(
+            stage,
+            (recognizer, *decided_by),
+            pack=stages.regions_to_json,
+            unpack=stages.regions_from_json,
+        )
 
     def language(self, audio: AudioReader, regions: Sequence[Segment]) -> str:
         """Give the language asked for or heard; "" if what passed for activity is not speech."""

@@ -1,8 +1,10 @@
-"""What a device is called, and whether it is there."""
+"""What a device is called, whether it is there, and how many cores torch may use."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 from meetscribe.errors import ConfigError
 
@@ -52,3 +54,16 @@ def torch_device(device: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextlib.contextmanager
+def cores(threads: int) -> Iterator[None]:
+    """Let torch use so many cores for a while: the diarizer leaves it with one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

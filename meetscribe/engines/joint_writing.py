@@ -5,13 +5,12 @@ groups -> batches of similar length -> text of each; a group whose text did not 
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meetscribe.engines.device import torch_device
+from meetscribe.engines.device import cores, torch_device
 from meetscribe.engines.joint_groups import halves
 from meetscribe.engines.joint_models import JointModels, describe_joint
 from meetscribe.engines.joint_settings import JointSettings
@@ -131,7 +130,7 @@ def _kept(
     settings = models.settings
 
     def make() -> list[dict[str, Any]]:
-        with _cores(models.threads):
+        with cores(models.threads):
             return _generate(batch, audio, models)
 
     decided_by = (
@@ -214,16 +213,3 @@ def _answers(
 
 def _most_speakers(settings: JointSettings) -> int | None:
     return settings.speakers or settings.max_speakers
-
-
-@contextlib.contextmanager
-def _cores(threads: int) -> Iterator[None]:
-    """Let torch use so many cores: the diarizer leaves it with one."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -18,6 +18,7 @@ from itertools import combinations
 from pydantic import Field
 
 from meetscribe.config import Settings
+from meetscribe.recognize import RecognizedRegion
 from meetscribe.types import Utterance, Word
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,28 @@ def said_once(
     if taken:
         log.info("%d words were heard in two streams", taken)
     return copies
+
+
+def without_copies(
+    heard: Mapping[str, Sequence[RecognizedRegion]], settings: LeakageSettings
+) -> dict[str, list[RecognizedRegion]]:
+    """Leave each word that two speakers share to one of them: see ``said_once``."""
+    copies = said_once(
+        {
+            speaker: [word for region in regions for word in region.words]
+            for speaker, regions in heard.items()
+        },
+        settings,
+    )
+    return {
+        speaker: [
+            replace(
+                region, words=tuple(word for word in region.words if word not in copies[speaker])
+            )
+            for region in regions
+        ]
+        for speaker, regions in heard.items()
+    }
 
 
 def _placed(words: Iterable[Word]) -> list[_Placed]:

@@ -49,7 +49,7 @@ def _words(
         if not language:
             return stages.words_to_json("", [])
         words = models.recognizer().recognize(
-            audio, regions, language=language, progress=run.report("recognize")
+            audio, regions, language=language, progress=run.report("recognize"), keep=parts
         )
         return stages.words_to_json(language, words)
 
@@ -60,7 +60,8 @@ def _words(
         describe_model(settings.recognizer.model),
         stages.activity_to_json(activity),
     )
-    made = run.keep("words", decided_by, make)
+    parts = models.word_parts(run, "words", decided_by[1:])
+    made = run.keep("words", decided_by, make, parts=[parts])
     run.progress("recognize", 1.0)
     language, regions = stages.words_from_json(made)
     return language, convert_script(regions, language, settings.script)
@@ -84,7 +85,7 @@ def _second_voices(
 
     def make() -> list[dict[str, Any]]:
         ways = models.recognizer().hear_again(
-            audio, segments, language=language, progress=run.report("overlap")
+            audio, segments, language=language, progress=run.report("overlap"), keep=parts
         )
         return [stages.words_to_json(language, heard) for heard in ways]
 
@@ -95,7 +96,8 @@ def _second_voices(
         describe_model(settings.recognizer.model),
         [(segment.start, segment.end) for segment in segments],
     )
-    made = run.keep("overlap", decided_by, make)
+    parts = models.word_parts(run, "overlap", decided_by[1:])
+    made = run.keep("overlap", decided_by, make, parts=[parts])
     run.progress("overlap", 1.0)
     ways = [
         convert_script(stages.words_from_json(heard)[1], language, settings.script)

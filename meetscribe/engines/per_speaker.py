@@ -5,8 +5,9 @@ ChannelAudio -> own turns per channel -> each speaker's own signal -> words -> U
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from meetscribe.engines import stages
 from meetscribe.engines.assign import assign_stream
 from meetscribe.engines.cascade_models import CascadeModels
 from meetscribe.engines.device import torch_device
-from meetscribe.engines.run import Heard, Run
+from meetscribe.engines.run import Heard, Run, part_of
 from meetscribe.models import describe_model, fetch
 from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
 from meetscribe.spatial.bleed import OwnSignal
-from meetscribe.types import Activity, Progress, no_progress
+from meetscribe.types import Activity, Parts, Progress, all_at_once, no_progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,12 +75,16 @@ def _wearers(
             settings,
             device=device,
             progress=run.report("activity"),
+            keep=parts,
         )
         return {**asdict(found), "activity": stages.activity_to_json(found.activity)}
 
     run.progress("activity", 0.0)
     decided_by = ("per-speaker", settings, describe_model(_SEGMENTATION), channels.num_channels)
-    made = run.keep("activity", decided_by, make)
+    parts = run.parts(
+        "activity", decided_by, pack=stages.array_to_json, unpack=stages.array_from_json
+    )
+    made = run.keep("activity", decided_by, make, parts=[parts])
     run.progress("activity", 1.0)
     return Wearers(
         activity=stages.activity_from_json(made["activity"]),
@@ -123,6 +128,7 @@ def _words(
             models.recognizer(),
             language=language,
             progress=run.report("recognize"),
+            keep=parts,
         )
         streams = {name: stages.words_to_json(language, regions) for name, regions in heard.items()}
         return {"language": language, "streams": streams}
@@ -137,7 +143,8 @@ def _words(
         stages.activity_to_json(found.activity),
         found.channel_of,
     )
-    made = run.keep("streams", decided_by, make)
+    parts = models.word_parts(run, "streams", (*decided_by[0:1], *decided_by[2:]))
+    made = run.keep("streams", decided_by, make, parts=[parts])
     run.progress("recognize", 1.0)
     language = made["language"]
     script = models.settings.script
@@ -170,8 +177,15 @@ def recognise_signals(
     *,
     language: str,
     progress: Progress = no_progress,
+    keep: Parts[list[RecognizedRegion]] = all_at_once,
 ) -> Words:
-    """Recognise every speaker's turns on his own signal; ``progress`` hears of ``recognize``."""
+    """Recognise every speaker's turns on his own signal.
+
+    Parameters
+    ----------
+    progress : hears of ``recognize``
+    keep : keeps what was recognised in every few pieces of a speaker
+    """
     whole = sum(turn.duration for turn in activity.turns) or 1.0
     before = 0.0
     heard: Words = {}
@@ -182,14 +196,20 @@ def recognise_signals(
             signal,
             speech_regions(Activity(turns), signal.duration),
             language=language,
-            progress=_part_of(progress, before, share),
+            progress=part_of(progress, before, share),
+            keep=partial(_of_speaker, keep, speaker),
         )
         before += share
     return heard
 
 
-def _part_of(progress: Progress, before: float, share: float) -> Progress:
-    return lambda stage, done: progress(stage, before + share * done)
+def _of_speaker(
+    keep: Parts[list[RecognizedRegion]],
+    speaker: str,
+    name: object,
+    make: Callable[[], list[RecognizedRegion]],
+) -> list[RecognizedRegion]:
+    return keep((speaker, name), make)
 
 
 def _notes(found: Wearers, used: tuple[int, ...], wanted: int | None) -> tuple[str, ...]:

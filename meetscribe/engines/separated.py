@@ -5,33 +5,28 @@ channels -> Activity by voice and place -> turns underneath -> streams -> words 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from meetscribe import ingest
 from meetscribe.engines import stages
 from meetscribe.engines.assign import assign_stream
 from meetscribe.engines.cascade_models import CascadeModels
 from meetscribe.engines.device import torch_device
-from meetscribe.engines.leakage import LeakageSettings, by_voice, said_once, to_be_judged
+from meetscribe.engines.leakage import LeakageSettings, by_voice, to_be_judged, without_copies
 from meetscribe.engines.run import Heard, Run
 from meetscribe.engines.settings import CascadeSettings
+from meetscribe.engines.stream_words import Judge, likeness_of, recognise_streams
 from meetscribe.engines.who_speaks import who_speaks
 from meetscribe.models import describe_model
 from meetscribe.recognize import RecognizedRegion, convert_script, speech_regions
 from meetscribe.spatial.separate import SeparationSettings
 from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.spatial.underneath import find_underneath, with_turns
-from meetscribe.types import Activity, AudioReader, Progress, Segment, Turn, Utterance
+from meetscribe.types import Activity, AudioReader, Utterance
 
-if TYPE_CHECKING:
-    from meetscribe.recognize import Recognizer
-
-_JOIN_S = 1.0
-"""Turns of a speaker with a shorter pause are heard together: Whisper needs context."""
-_AROUND_S = 0.1
-"""What a voiceprint hears before and after an utterance."""
+_TWO = 2
+"""Fewer voices need not be compared."""
 
 
 def hear_array(
@@ -87,12 +82,16 @@ def _with_underneath(
             device=torch_device(models.device),
             threads=models.threads,
             progress=run.progress,
+            keep=parts,
         )
-        return [asdict(turn) for turn in found]
+        return stages.turns_to_json(found)
 
     decided_by = (settings, separation, channels.num_channels, stages.activity_to_json(activity))
-    found = run.keep("underneath", decided_by, make)
-    return with_turns(activity, [Turn(**turn) for turn in found])
+    parts = run.parts(
+        "underneath", decided_by, pack=stages.turns_to_json, unpack=stages.turns_from_json
+    )
+    found = run.keep("underneath", decided_by, make, parts=[parts])
+    return with_turns(activity, stages.turns_from_json(found))
 
 
 def _stream_words(
@@ -120,13 +119,22 @@ def _stream_words(
             threads=models.threads,
             progress=run.progress,
         ) as streams:
-            heard = recognise_streams(
-                streams, activity, models.recognizer(), language=language, progress=run.progress
+            judge = Judge(
+                lambda heard: _to_be_judged(heard, language, activity, models),
+                lambda some: likeness_of(some, streams, activity.voiceprints, models.diarizer()),
+                keep=likes,
             )
-            # the same words as below, so that utterances are found again by their times
-            written = _in_script(heard, language, settings)
-            utterances = _utterances(written, activity, settings.leakage)
-            likeness = _likeness(streams, utterances, activity.voiceprints, models)
+            heard = recognise_streams(
+                streams,
+                activity,
+                models.recognizer(),
+                language=language,
+                progress=run.progress,
+                keep=words,
+                keep_cuts=cuts,
+                heard_until=judge.so_far,
+            )
+            likeness = judge.all_of(heard)
         return {
             "language": language,
             "streams": {
@@ -144,7 +152,12 @@ def _stream_words(
         describe_model(settings.recognizer.model),
         stages.activity_to_json(activity),
     )
-    made = run.keep("streams", decided_by, make)
+    words = models.word_parts(run, "streams", decided_by[1:])
+    cuts = run.parts(
+        "streams-cuts", decided_by, pack=stages.segments_to_json, unpack=stages.segments_from_json
+    )
+    likes = run.parts("streams-voices", decided_by, pack=list, unpack=list)
+    made = run.keep("streams", decided_by, make, parts=[words, cuts, likes])
     language = made["language"]
     heard = {
         speaker: stages.words_from_json(regions)[1] for speaker, regions in made["streams"].items()
@@ -173,23 +186,7 @@ def _utterances(
 ) -> tuple[Utterance, ...]:
     """Group the words of all streams, each word that two streams share in one of them only."""
     if settings is not None:
-        copies = said_once(
-            {
-                speaker: [word for region in regions for word in region.words]
-                for speaker, regions in heard.items()
-            },
-            settings,
-        )
-        heard = {
-            speaker: [
-                replace(
-                    region,
-                    words=tuple(word for word in region.words if word not in copies[speaker]),
-                )
-                for region in regions
-            ]
-            for speaker, regions in heard.items()
-        }
+        heard = without_copies(heard, settings)
     return tuple(
         utterance
         for speaker, regions in heard.items()
@@ -197,85 +194,21 @@ def _utterances(
     )
 
 
-def _likeness(
-    streams: SeparatedStreams,
-    utterances: Iterable[Utterance],
-    voices: Mapping[str, Sequence[float]],
+def _to_be_judged(
+    heard: Mapping[str, list[RecognizedRegion]],
+    language: str,
+    activity: Activity,
     models: CascadeModels,
-) -> list[tuple[str, float, float, dict[str, float]]]:
-    """Say how like the voice of each short utterance, on its stream, is to every speaker's."""
-    from meetscribe.activity import Diarizer
-
-    settings, diarizer = models.settings.leakage, models.diarizer()
-    if settings is None or len(voices) < 2 or not isinstance(diarizer, Diarizer):  # noqa: PLR2004
+) -> list[Utterance]:
+    """Give the utterances whose voices are to be compared, by words so far or by all."""
+    settings = models.settings
+    if settings.leakage is None or not models.own_diarizer or len(activity.voiceprints) < _TWO:
         return []
-    made = []
-    for one in utterances:
-        if to_be_judged(one, settings):
-            samples_n = streams.read(
-                one.speaker, max(0.0, one.start - _AROUND_S), one.end + _AROUND_S
-            )
-            like = diarizer.likeness(samples_n, voices)
-            made.append((one.speaker, one.start, one.end, like))
-    return made
+    # the same words as in the end, so that utterances are found again by their times
+    written = _in_script(heard, language, settings)
+    utterances = _utterances(written, activity, settings.leakage)
+    return [one for one in utterances if to_be_judged(one, settings.leakage)]
 
 
 def _separation(models: CascadeModels) -> SeparationSettings:
     return models.settings.separation or SeparationSettings()
-
-
-def recognise_streams(
-    streams: SeparatedStreams,
-    activity: Activity,
-    recognizer: Recognizer,
-    *,
-    language: str,
-    progress: Progress,
-) -> dict[str, list[RecognizedRegion]]:
-    """Recognise each speaker on his own stream.
-
-    Parameters
-    ----------
-    activity : turns that guided the separation; overlapping ones are what it is for
-    progress : called with ``recognize``, and by ``streams``
-
-    Returns
-    -------
-    dict
-        Speaker -> recognised pieces of his turns.
-    """
-    heard: dict[str, list[RecognizedRegion]] = {}
-    spoken = {
-        speaker: sum(turn.duration for turn in activity.turns if turn.speaker == speaker)
-        for speaker in activity.speakers
-    }
-    whole = sum(spoken.values()) or 1.0
-    before = 0.0
-    for speaker, seconds in spoken.items():
-        turns = tuple(turn for turn in activity.turns if turn.speaker == speaker)
-        regions = speech_regions(Activity(turns), streams.duration)
-        heard[speaker] = recognizer.recognize(
-            streams.stream(speaker),
-            _joined(regions, streams.settings.margin_s),
-            language=language,
-            progress=_part_of(progress, before / whole, seconds / whole),
-        )
-        before += seconds
-    progress("recognize", 1.0)
-    return heard
-
-
-def _part_of(progress: Progress, before: float, share: float) -> Progress:
-    return lambda stage, done: progress(stage, before + share * done)
-
-
-def _joined(segments: Iterable[Segment], margin_s: float) -> list[Segment]:
-    """Widen regions by the margin that the streams have, and join those that come close."""
-    joined: list[Segment] = []
-    for segment in segments:
-        wide = Segment(max(0.0, segment.start - margin_s), segment.end + margin_s)
-        if joined and wide.start - joined[-1].end < _JOIN_S:
-            joined[-1] = Segment(joined[-1].start, max(joined[-1].end, wide.end))
-        else:
-            joined.append(wide)
-    return joined

@@ -19,8 +19,20 @@ def who_speaks(
 ) -> Activity:
     """Say who speaks when in one signal; with all channels of an array, by place as well."""
     settings = models.settings
-    # a pyannote.audio pipeline hears one channel
-    places = {"channels": channels} if channels is not None and models.own_diarizer else {}
+    # a pyannote.audio pipeline hears one channel, and in one go
+    places = channels if models.own_diarizer else None
+    decided_by = (
+        settings.activity,
+        settings.diarizer,
+        (settings.speakers, settings.min_speakers, settings.max_speakers),
+        [describe_model(name) for name in models.of_activity],
+        places.num_channels if places is not None else 1,
+    )
+    parts = run.parts(
+        "activity", decided_by, pack=stages.array_to_json, unpack=stages.array_from_json
+    )
+
+    own: dict[str, Any] = {"channels": places, "keep": parts} if models.own_diarizer else {}
 
     def make() -> dict[str, Any]:
         activity = models.diarizer().diarize(
@@ -29,18 +41,11 @@ def who_speaks(
             min_speakers=settings.min_speakers,
             max_speakers=settings.max_speakers,
             progress=run.report("activity"),
-            **places,
+            **own,
         )
         return stages.activity_to_json(activity)
 
     run.progress("activity", 0.0)
-    decided_by = (
-        settings.activity,
-        settings.diarizer,
-        (settings.speakers, settings.min_speakers, settings.max_speakers),
-        [describe_model(name) for name in models.of_activity],
-        channels.num_channels if channels is not None and places else 1,
-    )
-    made = run.keep("activity", decided_by, make)
+    made = run.keep("activity", decided_by, make, parts=[parts])
     run.progress("activity", 1.0)
     return stages.activity_from_json(made)

@@ -29,6 +29,8 @@ class Task(StrEnum):
     VOICEPRINT = "voiceprint"
     VAD = "vad"
     DIARIZATION = "diarization"
+    TARGET = "target speaker"
+    """What makes a recogniser listen to one speaker."""
 
 
 class Source(StrEnum):

@@ -109,7 +109,9 @@ def verify(name: str) -> tuple[FileState, ...]:
     """
     model = card(name)
     if not model.pinned:
-        folder = _in_package(model) if Source.PACKAGE in model.sources else hub.cached_folder(model)
+        folder = hub.cached_folder(model)
+        if Source.PACKAGE in model.sources:
+            folder = _in_package(model) if is_cached(name) else None
         names = [file.name for file in model.files] or ["."]
         return tuple(
             FileState(folder / file, "" if (folder / file).exists() else "missing", pinned=False)

@@ -85,6 +85,18 @@ def load_whisper(folder: Path) -> WhisperWeights:
     )
 
 
+def alignment_heads(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Give ``WhisperWeights.alignment_heads`` without loading the weights.
+
+    Raises
+    ------
+    WeightsError
+        If there is no configuration beside the weights.
+    """
+    generation = _json(folder / "generation_config.json", needed=False)
+    return _pairs((_json(folder / "config.json") | generation).get("alignment_heads"))
+
+
 def _from_ct2(folder: Path) -> WhisperWeights:
     path = folder / "model.bin"
     file = read_ct2(path)

@@ -17,6 +17,7 @@ from typing import Any, Self
 from meetscribe import ingest
 from meetscribe.config import build, config_hash
 from meetscribe.engines import Engine
+from meetscribe.engines.mono_signal import plan_signal
 from meetscribe.errors import AudioError, FormatError, OutputError
 from meetscribe.files import Signature, signature
 from meetscribe.formats import RenderOptions
@@ -29,6 +30,9 @@ from meetscribe.pipeline.outputs import (
 )
 from meetscribe.pipeline.spec import PipelineSpec, in_little_memory, load_spec, make_engine
 from meetscribe.pipeline.store import DiskStore
+from meetscribe.speakers.models import VoiceModels
+from meetscribe.speakers.naming import Known, hear_speakers, know, named
+from meetscribe.speakers.voices import Voice
 from meetscribe.types import (
     Layout,
     NoStore,
@@ -92,6 +96,7 @@ class Runner:
             self._asked_for = self.engine
             self.engine = self._make_engine(in_little_memory(spec), device=device, offline=offline)
         self.store: Store = DiskStore(cache_dir() / "stages") if keep_stages else NoStore()
+        self._voice_models = VoiceModels(device=device, offline=offline)
         self._read: dict[tuple[str, ...], tuple[Signature, ...]] = {}
 
     @classmethod
@@ -188,15 +193,85 @@ class Runner:
         provenance["timings_s"] = {name: round(value, 2) for name, value in timings.items()}
         return replace(made, provenance=provenance)
 
+    def know(
+        self,
+        *,
+        enroll: str | Path | None = None,
+        speakers_store: str | Path | None = None,
+        remember: bool = False,
+        progress: Progress = no_progress,
+    ) -> Known | None:
+        """Gather the people whom the words of the command line name; None if they name nobody.
+
+        Raises
+        ------
+        ConfigError, AudioError, ModelError
+            As ``speakers.naming.know``.
+        """
+        if enroll is None and speakers_store is None and not remember:
+            return None
+        return know(
+            enroll=None if enroll is None else Path(enroll),
+            speakers_store=None if speakers_store is None else os.fspath(speakers_store),
+            remember=remember,
+            models=self._voice_models,
+            stages=self.store,
+            progress=progress,
+        )
+
+    def voices(
+        self, recording: Recording, transcript: Transcript, *, progress: Progress = no_progress
+    ) -> dict[str, Voice]:
+        """Give the voices of a transcript's speakers; whoever never speaks alone has none.
+
+        Raises
+        ------
+        AudioError, ModelError
+            If the recording cannot be read, or the model cannot be had.
+        """
+        if not transcript.turns:
+            return {}
+        return hear_speakers(
+            recording,
+            plan_signal(recording, self.spec.settings),
+            transcript,
+            self._voice_models,
+            store=self.store,
+            progress=progress,
+        )
+
+    def name_speakers(
+        self,
+        recording: Recording,
+        transcript: Transcript,
+        known: Known | None,
+        *,
+        progress: Progress = no_progress,
+    ) -> Transcript:
+        """Give the transcript with the names of those of its speakers who are known.
+
+        Raises
+        ------
+        AudioError, ModelError, OutputError
+            If the recording cannot be read, the model cannot be had, or nobody be remembered.
+        """
+        if known is None:
+            return transcript
+        return named(transcript, known.match(self.voices(recording, transcript, progress=progress)))
+
     def run(
         self,
         recording: Recording,
         outputs: Outputs,
         *,
         names: Mapping[str, str] | None = None,
+        known: Known | None = None,
         progress: Progress = no_progress,
     ) -> Result:
         """Transcribe and write, unless that was done already.
+
+        Speakers are named by ``names``, label -> name, and else by whom of ``known`` they sound
+        like.
 
         Raises
         ------
@@ -210,8 +285,12 @@ class Runner:
         done = self._known(recording, files, outputs)
         files.check_writable()
         if done is not None:
-            return self._complete(done, files, outputs, names)
+            called = with_names(
+                self.name_speakers(recording, done, known, progress=progress), names or {}
+            )
+            return self._complete(done, called, files, outputs)
         transcript = self.transcribe(recording, progress=progress)
+        transcript = self.name_speakers(recording, transcript, known, progress=progress)
         self._check_unchanged(recording)
         transcript = with_names(transcript, names or {})
         # `rename` writes the files again, and they should look as they did
@@ -278,16 +357,13 @@ class Runner:
         return known
 
     def _complete(
-        self,
-        known: Transcript,
-        files: SessionFiles,
-        outputs: Outputs,
-        names: Mapping[str, str] | None,
+        self, known: Transcript, renamed: Transcript, files: SessionFiles, outputs: Outputs
     ) -> Result:
+        """Write what is missing beside ``known``, and all again if it is called otherwise now."""
         looks = _looks(outputs)
         if outputs.force:
-            provenance = {**known.provenance, "render_options": looks}
-            renamed = with_names(replace(known, provenance=provenance), names or {})
+            provenance = {**renamed.provenance, "render_options": looks}
+            renamed = replace(renamed, provenance=provenance)
             written = write_formats(renamed, files, outputs.formats, outputs.options)
             return Result(renamed, tuple(written), already_done=True)
         others = [name for name in outputs.formats if name != "json"]
@@ -301,7 +377,6 @@ class Runner:
         # formats or names that were not asked for the first time need no model
         before = known.provenance.get("render_options", {})
         options = build(RenderOptions, looks or before, where=str(files.transcript))
-        renamed = with_names(known, names or {})
         missing = [name for name in outputs.formats if not files.path(name).exists()]
         written = []
         if renamed != known:

@@ -13,6 +13,7 @@ from meetscribe.config import Settings, build, read
 from meetscribe.engines import Engine
 from meetscribe.engines.joint_settings import JointSettings
 from meetscribe.engines.meeting_settings import MeetingSettings
+from meetscribe.engines.onestage_settings import OnestageEngineSettings
 from meetscribe.engines.settings import CascadeSettings
 from meetscribe.errors import ConfigError
 
@@ -20,6 +21,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "cascade": {"model": "recognizer.model"},
         "joint": {},
+        "onestage": {"model": "adapter"},
     }
 )
 """Engine -> where a word of the command line is not the name of the setting."""
@@ -32,9 +34,10 @@ class PipelineSpec(Settings):
 
     schema_version: Literal[1] = Field(1, alias="schema")
     summary: str = ""
-    engine: Literal["cascade", "joint"] = "cascade"
+    engine: Literal["cascade", "joint", "onestage"] = "cascade"
     cascade: CascadeSettings = CascadeSettings()
     joint: JointSettings = JointSettings()
+    onestage: OnestageEngineSettings = OnestageEngineSettings()
 
     @model_validator(mode="after")
     def _one_engine(self) -> Self:
@@ -58,7 +61,11 @@ class PipelineSpec(Settings):
     @property
     def model(self) -> str:
         """The model that hears words, as the settings name it."""
-        return self.joint.model if self.engine == "joint" else self.cascade.recognizer.model
+        return {
+            "cascade": self.cascade.recognizer.model,
+            "joint": self.joint.model,
+            "onestage": self.onestage.adapter,
+        }[self.engine]
 
 
 def load_spec(name: str, overrides: Mapping[str, Any] | None = None) -> PipelineSpec:
@@ -97,6 +104,9 @@ def in_little_memory(spec: PipelineSpec) -> PipelineSpec:
         return spec.model_copy(
             update={"joint": spec.joint.model_copy(update={"decoding": decoding})}
         )
+    if spec.engine == "onestage":
+        onestage = spec.onestage.model_copy(update={"batch_size": 1})
+        return spec.model_copy(update={"onestage": onestage})
     recognizer = spec.cascade.recognizer.model_copy(update={"batch_size": 1})
     cascade = spec.cascade.model_copy(update={"recognizer": recognizer})
     return spec.model_copy(update={"cascade": cascade})
@@ -120,8 +130,14 @@ def _joint(spec: PipelineSpec, *, device: str, threads: int, offline: bool) -> E
     return JointEngine(spec.joint, device=device, threads=threads, offline=offline)
 
 
+def _onestage(spec: PipelineSpec, *, device: str, threads: int, offline: bool) -> Engine:
+    from meetscribe.engines.onestage import OnestageEngine
+
+    return OnestageEngine(spec.onestage, device=device, threads=threads, offline=offline)
+
+
 _ENGINES: Mapping[str, Callable[..., Engine]] = MappingProxyType(
-    {"cascade": _cascade, "joint": _joint}
+    {"cascade": _cascade, "joint": _joint, "onestage": _onestage}
 )
 """An engine's code is imported when one is made."""
 

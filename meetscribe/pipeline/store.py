@@ -102,6 +102,13 @@ class DiskStore:
             log.warning("the result of stage '%s' was not kept: %s", stage, error)
         return value
 
+    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
+        """Delete what is kept of a stage where the name of its settings begins like this."""
+        folder = self.folder / inputs_hash[:2]
+        for path in folder.glob(f"{inputs_hash[:32]}.{stage}.{prefix}*.json"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def info(self) -> Kept:
         """Say what is kept."""
         stages: dict[str, tuple[int, int]] = {}

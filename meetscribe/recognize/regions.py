@@ -17,6 +17,7 @@ _LOUDNESS_S = 0.02
 _SMOOTH_FRAMES = 9
 """A cut goes where 180 ms are quiet, so that it does not hit the closure of a plosive."""
 _SHORTEST_REST_S = 3.0
+_LONG_ENOUGH_S = 2.0
 _TOLERANCE_S = 0.02
 """A recording of thirty seconds is one piece, whatever its last samples are rounded to."""
 
@@ -128,3 +129,12 @@ def _quiet_place(audio: AudioReader | None, earliest: float, latest: float) -> f
     power = np.square(samples[: frames * hop].reshape(frames, hop)).mean(axis=1)
     smooth = np.convolve(power, np.ones(_SMOOTH_FRAMES) / _SMOOTH_FRAMES, mode="valid")
     return earliest + (int(np.argmin(smooth)) + _SMOOTH_FRAMES / 2) * _LOUDNESS_S
+
+
+def spread(pieces: Sequence[Segment], number: int) -> list[Segment]:
+    """Choose ``number`` pieces, or all if there are fewer, spread evenly over all speech."""
+    long_enough = [piece for piece in pieces if piece.duration >= _LONG_ENOUGH_S] or list(pieces)
+    if len(long_enough) <= number:
+        return long_enough
+    places = np.linspace(0, len(long_enough) - 1, 2 * number + 1)[1::2]
+    return [long_enough[round(float(place))] for place in places]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,27 @@ from meetscribe.recognize import guard
 from meetscribe.recognize.attempts import Attempt, Piece, in_two, joined
 from meetscribe.recognize.languages import language_prior, prompt_for
 from meetscribe.recognize.model import Decoded, WhisperModel
-from meetscribe.recognize.regions import cut_regions
+from meetscribe.recognize.regions import cut_regions, spread
 from meetscribe.recognize.settings import RecognizerSettings
 from meetscribe.recognize.vad import FRAME_S, speech_probability
-from meetscribe.recognize.words import RecognizedRegion, fit_to_speech, split_tokens, timed_words
-from meetscribe.types import AudioReader, Progress, Segment, no_progress
+from meetscribe.recognize.words import (
+    RecognizedRegion,
+    capitalised,
+    fit_to_speech,
+    split_tokens,
+    timed_words,
+)
+from meetscribe.types import AudioReader, Parts, Progress, Segment, all_at_once, no_progress
 
 log = logging.getLogger(__name__)
 
 _GPU_BATCH, _CPU_BATCH = 16, 2
 _LANGUAGE_PIECES = 6
-_LANGUAGE_PIECE_S = 2.0
 _HALVING_S = 4.0
 _NAMED = 8
-_FRESH_START_S = 0.3
+_PART_PIECES = 8
+"""Pieces that are kept together as a part of a long recording: about three minutes of speech."""
+_PART_STRETCHES = 32
 _RETRY_TEMPERATURE = 0.4
 _AGAIN_SHORTEST_S, _AGAIN_REST_S = 5.0, 1.0
 _FAILURES = (RuntimeError, ValueError, MemoryError)
@@ -73,8 +81,9 @@ class Recognizer:
         weighted by how much of each piece is speech. A language of which Whisper learnt next to
         nothing must be five times as likely as another. Without any speech: ``("", 0.0)``.
         """
-        pieces = self._cut(audio, regions)
-        heard = [piece for piece in self._load(audio, _spread(pieces)) if self._is_speech(piece)]
+        pieces = self.cut(audio, regions)
+        chosen = spread(pieces, _LANGUAGE_PIECES)
+        heard = [piece for piece in self._load(audio, chosen) if self._is_speech(piece)]
         total: dict[str, float] = {}
         weights = 0.0
         for piece in heard:
@@ -95,6 +104,7 @@ class Recognizer:
         *,
         language: str,
         progress: Progress = no_progress,
+        keep: Parts[list[RecognizedRegion]] = all_at_once,
     ) -> list[RecognizedRegion]:
         """Recognise what is said in ``regions``.
 
@@ -103,6 +113,7 @@ class Recognizer:
         regions : stretches of speech of any length; they may overlap, and are cut into pieces
         language : ISO 639-1 code
         progress : called with ``"recognize"``
+        keep : keeps what was recognised in every few pieces
 
         Returns
         -------
@@ -115,18 +126,54 @@ class Recognizer:
             If the model does not know the language.
         """
         self._check_language(language)
-        pieces = self._cut(audio, regions)
+        pieces = self.cut(audio, regions)
+        parts = self.parts(pieces)
+        if len(parts) < 2:  # noqa: PLR2004 - the result of the stage has it all
+            keep = all_at_once
         whole = sum(piece.duration for piece in pieces) or 1.0
         results: list[RecognizedRegion] = []
         done = 0.0
+        for part in parts:
+            seconds = sum(piece.duration for piece in part)
+            inner = _part_of(progress, done / whole, seconds / whole)
+            make = partial(self.recognize_part, audio, part, language=language, progress=inner)
+            results += keep(_name_of(part), make)
+            done += seconds
+            progress("recognize", min(1.0, done / whole))
+        results = capitalised(results)
+        unclear = sum("unclear" in result.flags for result in results)
+        log.info("recognised %d pieces, %d unclear", len(results), unclear)
+        return results
+
+    def parts(self, pieces: Sequence[Segment]) -> list[list[Segment]]:
+        """Group the pieces that ``cut`` gives into parts that are worth keeping one by one.
+
+        Whole batches: what is decoded together is the same however far an earlier run has come.
+        """
+        size = max(1, _PART_PIECES // self._batch_size) * self._batch_size
+        return [list(pieces[first : first + size]) for first in range(0, len(pieces), size)]
+
+    def recognize_part(
+        self,
+        audio: AudioReader,
+        pieces: Sequence[Segment],
+        *,
+        language: str,
+        progress: Progress = no_progress,
+    ) -> list[RecognizedRegion]:
+        """Recognise pieces that ``cut`` gave; ``capitalised`` is left for the whole.
+
+        Raises
+        ------
+        ConfigError
+            If the model does not know the language.
+        """
+        self._check_language(language)
+        results: list[RecognizedRegion] = []
         for first in range(0, len(pieces), self._batch_size):
             batch = pieces[first : first + self._batch_size]
             results += self._recognize_batch(list(self._load(audio, batch)), language)
-            done += sum(piece.duration for piece in batch)
-            progress("recognize", min(1.0, done / whole))
-        results = _capitalised(results)
-        unclear = sum("unclear" in result.flags for result in results)
-        log.info("recognised %d pieces, %d unclear", len(results), unclear)
+            progress("recognize", len(results) / len(pieces))
         return results
 
     def hear_again(
@@ -136,6 +183,7 @@ class Recognizer:
         *,
         language: str,
         progress: Progress = no_progress,
+        keep: Parts[list[RecognizedRegion]] = all_at_once,
     ) -> list[list[RecognizedRegion]]:
         """Hear short stretches on their own, each in two ways: without and with the prompt.
 
@@ -148,6 +196,7 @@ class Recognizer:
         segments : stretches of at most 25 s, in any order
         language : ISO 639-1 code
         progress : called with ``"recognize"``
+        keep : keeps what was heard, all ways one after the other, of every few dozen stretches
 
         Returns
         -------
@@ -157,13 +206,26 @@ class Recognizer:
         prompt = prompt_for(language, self.settings.prompt)
         prompts = ["", prompt] if prompt else [""]
         heard: list[list[RecognizedRegion]] = [[] for _ in prompts]
-        for first in range(0, len(segments), self._batch_size):
-            batch = list(self._load(audio, segments[first : first + self._batch_size]))
-            for results, more in zip(
-                heard, self._batch_again(batch, language, prompts), strict=True
-            ):
-                results.extend(more)
-            progress("recognize", min(1.0, (first + len(batch)) / len(segments)))
+        size = max(1, _PART_STRETCHES // self._batch_size) * self._batch_size
+        if len(segments) <= size:
+            keep = all_at_once
+
+        def part(mine: Sequence[Segment]) -> list[RecognizedRegion]:
+            ways: list[list[RecognizedRegion]] = [[] for _ in prompts]
+            for first in range(0, len(mine), self._batch_size):
+                batch = list(self._load(audio, mine[first : first + self._batch_size]))
+                for way, more in zip(
+                    ways, self._batch_again(batch, language, prompts), strict=True
+                ):
+                    way.extend(more)
+            return [region for way in ways for region in way]
+
+        for first in range(0, len(segments), size):
+            mine = segments[first : first + size]
+            made = keep(_name_of(mine), partial(part, mine))
+            for number, results in enumerate(heard):
+                results.extend(made[number * len(mine) : (number + 1) * len(mine)])
+            progress("recognize", (first + len(mine)) / len(segments))
         return heard
 
     def _batch_again(
@@ -203,7 +265,8 @@ class Recognizer:
                 hint="give an ISO 639-1 code such as en or zh, or auto",
             )
 
-    def _cut(self, audio: AudioReader, regions: Sequence[Segment]) -> list[Segment]:
+    def cut(self, audio: AudioReader, regions: Sequence[Segment]) -> list[Segment]:
+        """Cut stretches of speech into pieces that Whisper hears at once, sorted and disjoint."""
         settings = self.settings
         return cut_regions(
             regions,
@@ -379,25 +442,9 @@ class Recognizer:
         return made
 
 
-def _capitalised(results: Sequence[RecognizedRegion]) -> list[RecognizedRegion]:
-    """Begin the text of a piece with a capital, unless the piece before goes on in it.
-
-    The prompt ends in the middle of a sentence, so Whisper goes on in small letters.
-    """
-    made: list[RecognizedRegion] = []
-    for result in results:
-        if result.words and not (made and result.start - made[-1].end < _FRESH_START_S):
-            first, *rest = result.words
-            text = first.text[:1].upper() + first.text[1:]
-            result = replace(result, words=(replace(first, text=text), *rest))  # noqa: PLW2901
-        made.append(result)
-    return made
+def _part_of(progress: Progress, before: float, share: float) -> Progress:
+    return lambda stage, done: progress(stage, min(1.0, before + share * done))
 
 
-def _spread(pieces: Sequence[Segment]) -> list[Segment]:
-    """Choose a few pieces, spread evenly over all speech."""
-    long_enough = [piece for piece in pieces if piece.duration >= _LANGUAGE_PIECE_S] or list(pieces)
-    if len(long_enough) <= _LANGUAGE_PIECES:
-        return long_enough
-    places = np.linspace(0, len(long_enough) - 1, 2 * _LANGUAGE_PIECES + 1)[1::2]
-    return [long_enough[round(float(place))] for place in places]
+def _name_of(pieces: Sequence[Segment]) -> list[tuple[float, float]]:
+    return [(piece.start, piece.end) for piece in pieces]

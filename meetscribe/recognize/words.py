@@ -19,6 +19,7 @@ _REPLACEMENT = "\ufffd"
 _MOST_TOKENS = 4
 """A character takes at most four bytes, so at most four tokens; more is no character."""
 _SHORTEST_S = 0.04
+_FRESH_START_S = 0.3
 _BASE_S, _PER_CHARACTER_S, _PER_IDEOGRAPH_S = 0.5, 0.09, 0.4
 
 
@@ -197,3 +198,18 @@ def _likeliest_part(word: Word, speech_t: NDArray[np.float32]) -> tuple[float, f
     mass = speech[width:] - speech[:-width]
     at = word.start + int(np.argmax(mass)) * FRAME_S
     return at, min(at + longest, word.end)
+
+
+def capitalised(results: Sequence[RecognizedRegion]) -> list[RecognizedRegion]:
+    """Begin the text of a piece with a capital, unless the piece before goes on in it.
+
+    The prompt ends in the middle of a sentence, so Whisper goes on in small letters.
+    """
+    made: list[RecognizedRegion] = []
+    for result in results:
+        if result.words and not (made and result.start - made[-1].end < _FRESH_START_S):
+            first, *rest = result.words
+            text = first.text[:1].upper() + first.text[1:]
+            result = replace(result, words=(replace(first, text=text), *rest))  # noqa: PLW2901
+        made.append(result)
+    return made

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,15 @@ from pydantic import Field
 from meetscribe.config import Settings
 from meetscribe.spatial.blocks import plan_blocks
 from meetscribe.spatial.separate import SeparationSettings, separate, working_device
-from meetscribe.types import SAMPLE_RATE_HZ, Activity, Progress, Turn, no_progress
+from meetscribe.types import (
+    SAMPLE_RATE_HZ,
+    Activity,
+    Parts,
+    Progress,
+    Turn,
+    all_at_once,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +63,7 @@ def find_underneath(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress = no_progress,
+    keep: Parts[list[Turn]] = all_at_once,
 ) -> list[Turn]:
     """Give the turns that were not known, without what was.
 
@@ -64,6 +74,7 @@ def find_underneath(
     separation : ``stft``, ``mixture``, ``block_s`` and ``context_s`` are used
     device : torch device that does the work
     progress : called with ``underneath``
+    keep : keeps what was found in each block
     """
     known = sorted(turns)
     if not known:
@@ -73,16 +84,23 @@ def find_underneath(
     spans = [(turn.start, turn.end) for turn in known]
     found: list[Turn] = []
     blocks = plan_blocks(spans, reader.duration, plain.block_s)
-    for index, (start, end) in enumerate(blocks):
-        progress(STAGE, index / len(blocks))
+
+    def inside(start: float, end: float) -> list[Turn]:
         low, high = max(0.0, start - plain.context_s), min(reader.duration, end + plain.context_s)
         speakers = sorted({t.speaker for t in known if t.start < high and t.end > low})
-        if len(speakers) > 1:
-            share_kt, times_t = _shares(
-                reader, known, speakers, (low, high), plain, device=device, threads=threads
-            )
-            inside_t = (times_t >= start) & (times_t < end)
-            found += _new_turns(share_kt[:, inside_t], times_t[inside_t], speakers, known, settings)
+        if len(speakers) < 2:  # noqa: PLR2004 - who is alone talks under nobody
+            return []
+        share_kt, times_t = _shares(
+            reader, known, speakers, (low, high), plain, device=device, threads=threads
+        )
+        inside_t = (times_t >= start) & (times_t < end)
+        return _new_turns(share_kt[:, inside_t], times_t[inside_t], speakers, known, settings)
+
+    if len(blocks) < 2:  # noqa: PLR2004 - the result of the stage has it all
+        keep = all_at_once
+    for index, block in enumerate(blocks):
+        progress(STAGE, index / len(blocks))
+        found += keep(index, partial(inside, *block))
     progress(STAGE, 1.0)
     return found
 

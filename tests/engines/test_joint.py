@@ -70,6 +70,9 @@ class CountingStore:
             self.kept[key] = json.dumps(make())
         return json.loads(self.kept[key])
 
+    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
+        pass
+
 
 def runner(checkpoint: Path, store: object = None, **settings: Any) -> Runner:
     overrides = {

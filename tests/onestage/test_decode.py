@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from meetscribe.onestage.timestamps import TimedText, apply_rules, timed_texts
 from meetscribe.onestage.tokens import Vocabulary, load_vocabulary
 from meetscribe.onestage.whisper import Whisper
 from tests.conftest import SAMPLE
-from tests.onestage.conftest import SHAPE, WORDS
+from tests.onestage.conftest import SHAPE, SPECIAL, WORDS
 
 RATE = 16_000
 SETTINGS = TargetWhisperSettings(
@@ -222,6 +223,22 @@ def test_a_damaged_tokenizer_is_one_clear_error(tmp_path: Path, content: str) ->
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(WeightsError, match=r"tokenizer\.json: not a tokenizer"):
         load_vocabulary(tmp_path, WhisperWeights(SHAPE, {}))
+
+
+def test_a_merge_that_published_tokenizers_have_lost_is_put_back(tmp_path: Path) -> None:
+    pieces = ["Ġ", "t", "h", "e", "o", "Ġt", "he", "Ġthe", "Ġto"]
+    merges = [("h", "e"), ("Ġt", "he"), ("Ġt", "o")]
+    made = tokenizers.Tokenizer(
+        tokenizers.models.BPE({piece: at for at, piece in enumerate(pieces)}, merges)
+    )
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    made.add_special_tokens(SPECIAL)
+    made.save(str(tmp_path / "tokenizer.json"))
+    vocabulary = load_vocabulary(tmp_path, WhisperWeights(SHAPE, {}))
+    tokens = vocabulary.encode("to the")
+    assert [vocabulary.tokenizer.id_to_token(token) for token in tokens] == ["Ġto", "Ġthe"]
+    assert vocabulary.decode(tokens) == "to the"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
