@@ -21,12 +21,15 @@ from meetscribe.engines import stream_words
 from meetscribe.pipeline.runner import Outputs, Runner
 from meetscribe.recognize import whisper
 
-segmentation._PART_WINDOWS = 8
-voiceprint._PART_UNITS = 10
-whisper._PART_PIECES = 1
-whisper._PART_STRETCHES = 2
-stream_words._CHAPTER_S = 8.0
-stream_words._SETTLED_S = 2.0
+
+def make_parts_small() -> None:
+    """Only in a process of its own: other tests must not see it."""
+    segmentation._PART_WINDOWS = 8
+    voiceprint._PART_UNITS = 10
+    whisper._PART_PIECES = 1
+    whisper._PART_STRETCHES = 2
+    stream_words._CHAPTER_S = 8.0
+    stream_words._SETTLED_S = 2.0
 
 
 class Counting:
@@ -51,6 +54,7 @@ class Counting:
 
 
 def main() -> None:
+    make_parts_small()
     pipeline, audio, folder, end = sys.argv[1:]
     stage, _, share = end.partition(":")
     runner = Runner.of(pipeline, threads=1, offline=True)
