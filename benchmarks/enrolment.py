@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetscribe.config import config_hash
-from meetscribe.speakers.enrol import InMemory, hear
+from meetscribe.ingest import InMemory
+from meetscribe.speakers.enrol import hear
 from meetscribe.speakers.models import VoiceModels
 from meetscribe.speakers.settings import NamingSettings
 from meetscribe.train.noise import Colour, DiffuseNoise

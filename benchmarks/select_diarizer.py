@@ -21,6 +21,7 @@ from meetscribe.activity import DiarizationSettings, segmentation, voiceprint
 from meetscribe.activity.clustering import Bounds
 from meetscribe.activity.diarize import cut_units, resolve
 from meetscribe.activity.tracks import stitch
+from meetscribe.ingest import InMemory
 from meetscribe.models import fetch
 
 GRID: dict[str, list[float]] = {
@@ -31,28 +32,10 @@ GRID: dict[str, list[float]] = {
 }
 
 
-class Held:
-    """A clip's samples as an audio reader."""
-
-    def __init__(self, samples_n: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        self.samples_n = samples_n
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return len(self.samples_n) / 16_000
-
-    def read(self, start: float, end: float) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Give the samples of [start, end) seconds, zeros beyond the end."""
-        first, last = round(start * 16_000), round(end * 16_000)
-        piece = self.samples_n[first:last]
-        return np.pad(piece, (0, last - first - len(piece)))
-
-
 def stages(clip: Clip, network: Any, printer: Any) -> tuple[Any, ...]:  # noqa: ANN401
     """Run the networks over a clip: everything before the decisions."""
     samples_n, _ = soundfile.read(clip.audio, dtype="float32")
-    audio, settings = Held(samples_n), DiarizationSettings()
+    audio, settings = InMemory(samples_n), DiarizationSettings()
     step = round(settings.step_s / segmentation.FRAME_STEP_S)
     windows = segmentation.segment(audio, network, step_frames=step)
     tracks = stitch(windows, agreement=settings.link_agreement)

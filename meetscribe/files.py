@@ -19,8 +19,8 @@ Signature = tuple[int, int, int]
 """Size in bytes, time of the last change in ns, inode."""
 
 
-def write_atomic(texts: Mapping[Path, str]) -> None:
-    """Write text files so that nobody ever sees half of one, nor half of them.
+def write_atomic(contents: Mapping[Path, str | bytes]) -> None:
+    """Write files, text as UTF-8, so that nobody ever sees half of one, nor half of them.
 
     All are written under temporary names first; only when every one is safely on the disk are
     they renamed, in the order given.
@@ -32,9 +32,9 @@ def write_atomic(texts: Mapping[Path, str]) -> None:
     """
     ready: list[tuple[Path, Path]] = []
     try:
-        for path, text in texts.items():
+        for path, content in contents.items():
             try:
-                ready.append((_write_temporary(path, text), path))
+                ready.append((_write_temporary(path, content), path))
             except OSError as error:
                 error.filename = str(path)
                 raise
@@ -89,13 +89,13 @@ def _machine() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
-def _write_temporary(path: Path, text: str) -> Path:
+def _write_temporary(path: Path, content: str | bytes) -> Path:
     prefix = f".{_machine()}-{os.getpid()}-"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; give what a plain open() would

@@ -11,13 +11,11 @@ layouts go through one signal (``ingest.plan_mono`` says which), and the transcr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines.cascade_models import CascadeModels
-from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.device import check_present
+from meetscribe.engines.engine import EngineBase
 from meetscribe.engines.mono_signal import layout_warnings, plan_signal
 from meetscribe.engines.one_signal import hear_one_signal
 from meetscribe.engines.per_speaker import hear_per_speaker
@@ -28,30 +26,11 @@ from meetscribe.engines.timer import Timer
 from meetscribe.types import Layout, Progress, Recording, Store, Transcript
 
 
-class CascadeEngine:
-    """Speaker activity, recognition, attribution; the layout of the channels decides how.
+class CascadeEngine(EngineBase[CascadeSettings, CascadeModels]):
+    """Speaker activity, recognition, attribution; the layout of the channels decides how."""
 
-    Parameters
-    ----------
-    settings : what to run
-    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
-    threads : cores to use on the CPU
-    offline : never open a socket
-    """
-
-    def __init__(
-        self, settings: CascadeSettings, *, device: str, threads: int, offline: bool
-    ) -> None:
-        check_name(device)
-        self.settings = settings
-        self.models = CascadeModels(settings, device=device, threads=threads, offline=offline)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Give the settings and the models with their hashes."""
-        return {
-            "settings": self.settings.model_dump(mode="json"),
-            "models": self.models.describe(),
-        }
+    name = "cascade"
+    models_of = CascadeModels
 
     def transcribe(self, recording: Recording, *, store: Store, progress: Progress) -> Transcript:
         """Say who spoke what and when.
@@ -75,15 +54,7 @@ class CascadeEngine:
             turns=heard.activity.turns,
             language=heard.language if heard.utterances else "",
             duration=heard.duration,
-            provenance={
-                "engine": "cascade",
-                **self.describe(),
-                "device": self.models.device,
-                "threads": self.models.threads,
-                "timings_s": timer.seconds,
-                "cpu_s": timer.cpu_seconds,
-                "peak_memory_mb": timer.peak_mb,
-            },
+            provenance=self.provenance(timer),
             warnings=(*layout_warnings(recording, heard.how), *heard.notes, *heard.activity.notes),
         )
 

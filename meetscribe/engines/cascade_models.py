@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meetscribe.engines import stages
-from meetscribe.engines.meeting_settings import OWN_DIARIZER
+from meetscribe.engines.engine import ModelsBase
+from meetscribe.engines.meeting_settings import OWN_DIARIZER, SEGMENTATION, VOICEPRINT
 from meetscribe.engines.run import KeptParts, Run, under_one_name
 from meetscribe.engines.settings import CascadeSettings
 from meetscribe.errors import ConfigError
@@ -23,24 +24,13 @@ VAD = "silero-vad"
 """Tells the recogniser which stretches sound like speech; faster-whisper carries it."""
 
 
-class CascadeModels:
-    """Diarizer and recogniser, as the settings name them.
-
-    Parameters
-    ----------
-    settings : what to run
-    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
-    threads : cores to use on the CPU
-    offline : never open a socket
-    """
+class CascadeModels(ModelsBase[CascadeSettings]):
+    """Diarizer and recogniser, as the settings name them."""
 
     def __init__(
         self, settings: CascadeSettings, *, device: str, threads: int, offline: bool
     ) -> None:
-        self.settings = settings
-        self.device = device
-        self.threads = threads
-        self.offline = offline
+        super().__init__(settings, device=device, threads=threads, offline=offline)
         self._diarizer: Diarizer | PyannoteDiarizer | None = None
         self._recognizer: Recognizer | None = None
 
@@ -52,7 +42,7 @@ class CascadeModels:
     @property
     def of_activity(self) -> list[str]:
         """Names of the models that tell who speaks when."""
-        own = ["segmentation-3.0", "campplus-zh-en"]
+        own = [SEGMENTATION, VOICEPRINT]
         return own if self.own_diarizer else [self.settings.diarizer]
 
     def describe(self) -> dict[str, Any]:

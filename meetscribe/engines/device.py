@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from meetscribe.errors import ConfigError
+from meetscribe.errors import ConfigError, ModelError
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def check_name(device: str) -> None:
@@ -54,6 +58,34 @@ def torch_device(device: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def in_what_fits(
+    batch: Sequence[Item],
+    make: Callable[[Sequence[Item]], list[Made]],
+    refuse: Callable[[Item], ModelError],
+) -> list[Made]:
+    """Run networks over a batch, without gradients, in halves where memory does not hold it.
+
+    Parameters
+    ----------
+    refuse : gives the error to raise where a single item is too much
+
+    Raises
+    ------
+    ModelError
+        As ``refuse`` gives it.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            return make(batch)
+    except torch.OutOfMemoryError as error:
+        if len(batch) == 1:
+            raise refuse(batch[0]) from error
+    middle = len(batch) // 2
+    return in_what_fits(batch[:middle], make, refuse) + in_what_fits(batch[middle:], make, refuse)
 
 
 @contextlib.contextmanager

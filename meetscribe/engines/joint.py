@@ -9,13 +9,13 @@ end, and who in one group is who in another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from meetscribe import ingest
 from meetscribe.config import config_hash
-from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.device import check_present
+from meetscribe.engines.engine import EngineBase
 from meetscribe.engines.joint_groups import utterance_groups
 from meetscribe.engines.joint_models import JointModels
 from meetscribe.engines.joint_settings import JointSettings
@@ -42,30 +42,11 @@ from meetscribe.types import (
 )
 
 
-class JointEngine:
-    """Speaker activity, then a joint model on every group, then speakers linked by voice.
+class JointEngine(EngineBase[JointSettings, JointModels]):
+    """Speaker activity, then a joint model on every group, then speakers linked by voice."""
 
-    Parameters
-    ----------
-    settings : what to run
-    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
-    threads : cores to use on the CPU
-    offline : never open a socket
-    """
-
-    def __init__(
-        self, settings: JointSettings, *, device: str, threads: int, offline: bool
-    ) -> None:
-        check_name(device)
-        self.settings = settings
-        self.models = JointModels(settings, device=device, threads=threads, offline=offline)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Give the settings and the models with their hashes."""
-        return {
-            "settings": self.settings.model_dump(mode="json"),
-            "models": self.models.describe(),
-        }
+    name = "joint"
+    models_of = JointModels
 
     def transcribe(self, recording: Recording, *, store: Store, progress: Progress) -> Transcript:
         """Say who spoke what and when.
@@ -107,16 +88,7 @@ class JointEngine:
             turns=turns_of(linked),
             language=language if utterances else "",
             duration=duration,
-            provenance={
-                "engine": "joint",
-                **self.describe(),
-                "device": self.models.device,
-                "threads": self.models.threads,
-                "groups": _counted(written, reading),
-                "timings_s": timer.seconds,
-                "cpu_s": timer.cpu_seconds,
-                "peak_memory_mb": timer.peak_mb,
-            },
+            provenance=self.provenance(timer, groups=_counted(written, reading)),
             warnings=(
                 *layout_warnings(recording, plan.reason),
                 *notes,

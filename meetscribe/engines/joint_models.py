@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from meetscribe.engines.cascade_models import CascadeModels
 from meetscribe.engines.device import torch_device
+from meetscribe.engines.engine import ModelsBase
 from meetscribe.engines.joint_settings import JointSettings
+from meetscribe.engines.meeting_settings import VOICEPRINT
 from meetscribe.engines.run import under_one_name
 from meetscribe.errors import ConfigError, NameNotFoundError, WeightsError
 from meetscribe.models import describe_model, fetch, hub, is_offline, known
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from meetscribe.joint.config import JointConfig, Stream
     from meetscribe.joint.model import JointModel
     from meetscribe.joint.vocabulary import Vocabulary
-
-VOICEPRINT = "campplus-zh-en"
 
 _ANY_CONTEXT = 1 << 20
 """Of a language model that states none."""
@@ -112,15 +112,8 @@ def _check_layout(path: Path) -> JointConfig:
     return config
 
 
-class JointModels:
+class JointModels(ModelsBase[JointSettings]):
     """Joint model, diarizer and voiceprints, as the settings name them.
-
-    Parameters
-    ----------
-    settings : what to run
-    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
-    threads : cores to use on the CPU
-    offline : never open a socket
 
     Attributes
     ----------
@@ -130,10 +123,7 @@ class JointModels:
     def __init__(
         self, settings: JointSettings, *, device: str, threads: int, offline: bool
     ) -> None:
-        self.settings = settings
-        self.device = device
-        self.threads = threads
-        self.offline = offline
+        super().__init__(settings, device=device, threads=threads, offline=offline)
         self.activity = CascadeModels(
             settings.as_cascade(), device=device, threads=threads, offline=offline
         )

@@ -15,8 +15,9 @@ import numpy as np
 from meetscribe.activity.clustering import Bounds
 from meetscribe.activity.voiceprint import VOICEPRINT_SIZE
 from meetscribe.engines.joint_link import LocalSpeaker, link
-from meetscribe.engines.joint_models import VOICEPRINT, JointModels
+from meetscribe.engines.joint_models import JointModels
 from meetscribe.engines.joint_writing import Written
+from meetscribe.engines.meeting_settings import VOICEPRINT
 from meetscribe.engines.run import Run
 from meetscribe.joint.parse import parse
 from meetscribe.joint.parsed import UNKNOWN, Fault

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meetscribe.engines.device import cores, torch_device
+from meetscribe.engines.device import cores, in_what_fits, torch_device
 from meetscribe.engines.joint_groups import halves
 from meetscribe.engines.joint_models import JointModels, describe_joint
 from meetscribe.engines.joint_settings import JointSettings
@@ -131,7 +131,7 @@ def _kept(
 
     def make() -> list[dict[str, Any]]:
         with cores(models.threads):
-            return _generate(batch, audio, models)
+            return in_what_fits(batch, lambda part: _answers(part, audio, models), _too_much)
 
     decided_by = (
         settings.decoding,
@@ -144,24 +144,11 @@ def _kept(
     return [Written(group, **about) for group, about in zip(batch, made, strict=True)]
 
 
-def _generate(
-    batch: Sequence[Segment], audio: AudioReader, models: JointModels
-) -> list[dict[str, Any]]:
-    """Listen and write, in smaller batches where the device has too little memory."""
-    import torch
-
-    try:
-        with torch.inference_mode():
-            return _answers(batch, audio, models)
-    except torch.OutOfMemoryError as error:
-        if len(batch) == 1:
-            raise ModelError(
-                f"joint: out of memory on a group of {batch[0].duration:.1f} s",
-                hint="use --device cpu, decoding.dtype bfloat16, or a shorter groups.longest_s",
-            ) from error
-    middle = len(batch) // 2
-    first = _generate(batch[:middle], audio, models)
-    return first + _generate(batch[middle:], audio, models)
+def _too_much(group: Segment) -> ModelError:
+    return ModelError(
+        f"joint: out of memory on a group of {group.duration:.1f} s",
+        hint="use --device cpu, decoding.dtype bfloat16, or a shorter groups.longest_s",
+    )
 
 
 def _answers(

@@ -12,6 +12,8 @@ from meetscribe.config import Settings
 from meetscribe.types import Layout
 
 OWN_DIARIZER = "meetscribe"
+SEGMENTATION, VOICEPRINT = "segmentation-3.0", "campplus-zh-en"
+"""The models that it is made of."""
 _MAX_CHANNELS = 64
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines.assign import assign_stream
-from meetscribe.engines.device import check_name, check_present
+from meetscribe.engines.device import check_present
+from meetscribe.engines.engine import EngineBase
 from meetscribe.engines.leakage import without_copies
 from meetscribe.engines.mono_signal import layout_warnings, plan_signal
 from meetscribe.engines.onestage_models import OnestageModels
@@ -40,30 +41,11 @@ from meetscribe.types import (
 _FEWEST = 2
 
 
-class OnestageEngine:
-    """Speaker activity, then a recogniser that listens to one speaker at a time.
+class OnestageEngine(EngineBase[OnestageEngineSettings, OnestageModels]):
+    """Speaker activity, then a recogniser that listens to one speaker at a time."""
 
-    Parameters
-    ----------
-    settings : what to run
-    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
-    threads : cores to use on the CPU
-    offline : never open a socket
-    """
-
-    def __init__(
-        self, settings: OnestageEngineSettings, *, device: str, threads: int, offline: bool
-    ) -> None:
-        check_name(device)
-        self.settings = settings
-        self.models = OnestageModels(settings, device=device, threads=threads, offline=offline)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Give the settings and the models with their hashes."""
-        return {
-            "settings": self.settings.model_dump(mode="json"),
-            "models": self.models.describe(),
-        }
+    name = "onestage"
+    models_of = OnestageModels
 
     def transcribe(self, recording: Recording, *, store: Store, progress: Progress) -> Transcript:
         """Say who spoke what and when.
@@ -111,16 +93,7 @@ class OnestageEngine:
             turns=activity.turns,
             language=language if utterances else "",
             duration=duration,
-            provenance={
-                "engine": "onestage",
-                **self.describe(),
-                "device": self.models.device,
-                "threads": self.models.threads,
-                "regions": _counted(heard),
-                "timings_s": timer.seconds,
-                "cpu_s": timer.cpu_seconds,
-                "peak_memory_mb": timer.peak_mb,
-            },
+            provenance=self.provenance(timer, regions=_counted(heard)),
             warnings=(
                 *layout_warnings(recording, _how(len(array.channels))),
                 *notes,

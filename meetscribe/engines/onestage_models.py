@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from meetscribe.engines.cascade_models import VAD, CascadeModels
 from meetscribe.engines.device import torch_device
+from meetscribe.engines.engine import ModelsBase
 from meetscribe.engines.onestage_settings import DEFAULT, OnestageEngineSettings
 from meetscribe.engines.run import under_one_name
 from meetscribe.errors import ConfigError, NameNotFoundError, WeightsError
@@ -95,24 +96,8 @@ class Listener:
     heads: tuple[tuple[int, int], ...]
 
 
-class OnestageModels:
-    """Diarizer, adapter and its Whisper, as the settings name them.
-
-    Parameters
-    ----------
-    settings : what to run
-    device : ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``
-    threads : cores to use on the CPU
-    offline : never open a socket
-    """
-
-    def __init__(
-        self, settings: OnestageEngineSettings, *, device: str, threads: int, offline: bool
-    ) -> None:
-        self.settings = settings
-        self.device = device
-        self.threads = threads
-        self.offline = offline
+class OnestageModels(ModelsBase[OnestageEngineSettings]):
+    """Diarizer, adapter and its Whisper, as the settings name them."""
 
     @cached_property
     def adapter(self) -> Adapter:

@@ -17,7 +17,7 @@ import numpy as np
 
 from meetscribe.config import config_hash
 from meetscribe.engines import stages
-from meetscribe.engines.device import cores
+from meetscribe.engines.device import cores, in_what_fits
 from meetscribe.engines.joint_groups import utterance_groups
 from meetscribe.engines.onestage_models import Listener, OnestageModels
 from meetscribe.engines.run import Run
@@ -175,7 +175,8 @@ class Listening:
     def _kept(self, batch: Sequence[Item], language: str) -> list[RecognizedRegion]:
         def make() -> dict[str, Any]:
             with cores(self._models.threads):
-                return stages.words_to_json(language, self._heard(batch, language))
+                heard = in_what_fits(batch, lambda part: self._decoded(part, language), _too_much)
+                return stages.words_to_json(language, heard)
 
         decided_by = (
             self._decided_by,
@@ -183,22 +184,6 @@ class Listening:
             [(item.speaker, item.region.start, item.region.end) for item in batch],
         )
         return stages.words_from_json(self._run.keep("onestage", decided_by, make))[1]
-
-    def _heard(self, batch: Sequence[Item], language: str) -> list[RecognizedRegion]:
-        """Hear a batch, in smaller ones where the device has too little memory."""
-        import torch
-
-        try:
-            with torch.inference_mode():
-                return self._decoded(batch, language)
-        except torch.OutOfMemoryError as error:
-            if len(batch) == 1:
-                raise ModelError(
-                    f"onestage: out of memory on a region of {batch[0].region.duration:.1f} s",
-                    hint="use --device cpu, or a shorter regions.longest_s",
-                ) from error
-        middle = len(batch) // 2
-        return self._heard(batch[:middle], language) + self._heard(batch[middle:], language)
 
     def _decoded(self, batch: Sequence[Item], language: str) -> list[RecognizedRegion]:
         from meetscribe.onestage.adapter import stack
@@ -238,6 +223,13 @@ class Listening:
     def _hearings(self, batch: Sequence[Item]) -> Iterator[Hearing]:
         for region, items in groupby(batch, key=lambda item: item.region):
             yield from self.front_end.hear(region, [item.speaker for item in items])
+
+
+def _too_much(item: Item) -> ModelError:
+    return ModelError(
+        f"onestage: out of memory on a region of {item.region.duration:.1f} s",
+        hint="use --device cpu, or a shorter regions.longest_s",
+    )
 
 
 class _Spelling:

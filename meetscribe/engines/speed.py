@@ -8,44 +8,28 @@ much decoding follows an encoder pass depends on what is said; the ratio is that
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from meetscribe.activity import Diarizer
 from meetscribe.engines.device import check_present
+from meetscribe.engines.meeting_settings import SEGMENTATION, VOICEPRINT
 from meetscribe.engines.settings import CascadeSettings
+from meetscribe.ingest import InMemory
 from meetscribe.models import fetch, resolve_whisper
 from meetscribe.recognize.model import WhisperModel
 from meetscribe.types import SAMPLE_RATE_HZ
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 DECODING_PER_ENCODING = 3.0
 """Recognition takes so many times as long as its encoder passes (`benchmarks/RESULTS.md`)."""
 
 
-class _Buzz:
-    """A hum with the rhythm of speech, as an ``AudioReader``."""
+def _buzz(seconds: float) -> InMemory:
+    """Give a hum with the rhythm of speech."""
+    import numpy as np
 
-    def __init__(self, seconds: float) -> None:
-        import numpy as np
-
-        self.duration = seconds
-        time_n = np.arange(int(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-        voice = sum(np.sin(2 * np.pi * 120 * k * time_n) / k for k in range(1, 20))
-        rhythm = 0.5 - 0.5 * np.cos(2 * np.pi * 4 * time_n)
-        self._samples_n = (0.05 * voice * rhythm).astype(np.float32)
-
-    def read(self, start: float, end: float) -> NDArray[np.float32]:
-        """Give samples, zeros beyond the end."""
-        import numpy as np
-
-        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-        made = np.zeros(max(0, last - first), dtype=np.float32)
-        piece = self._samples_n[max(0, first) : last]
-        made[: len(piece)] = piece
-        return made
+    time_n = np.arange(int(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    voice = sum(np.sin(2 * np.pi * 120 * k * time_n) / k for k in range(1, 20))
+    rhythm = 0.5 - 0.5 * np.cos(2 * np.pi * 4 * time_n)
+    return InMemory((0.05 * voice * rhythm).astype(np.float32))
 
 
 def measure(*, device: str, threads: int, seconds: float) -> float:
@@ -60,11 +44,11 @@ def measure(*, device: str, threads: int, seconds: float) -> float:
     """
     check_present(device)
     settings = CascadeSettings()
-    audio = _Buzz(seconds)
+    audio = _buzz(seconds)
     diarizer = Diarizer(
         settings.activity,
-        segmentation=fetch("segmentation-3.0", offline=True),
-        voiceprint=fetch("campplus-zh-en", offline=True),
+        segmentation=fetch(SEGMENTATION, offline=True),
+        voiceprint=fetch(VOICEPRINT, offline=True),
         device=device,
     )
     whisper = WhisperModel(
@@ -74,7 +58,7 @@ def measure(*, device: str, threads: int, seconds: float) -> float:
         threads=threads,
     )
     # a first short pass, so that loading and warming up are not measured
-    diarizer.diarize(_Buzz(1.0))
+    diarizer.diarize(_buzz(1.0))
     whisper.encode([audio.read(0.0, 1.0)])
     began = time.monotonic()
     diarizer.diarize(audio)

@@ -24,7 +24,7 @@ from meetscribe.config import build
 from meetscribe.errors import ShapeError, WeightsError
 from meetscribe.onestage.adapter_settings import OnestageSettings
 from meetscribe.onestage.front_end import Hearing
-from meetscribe.onestage.model import TargetWhisper
+from meetscribe.onestage.model import TargetWhisper, take_over
 from meetscribe.onestage.tokens import Vocabulary
 from meetscribe.spatial.embedding import SpatialEmb
 from meetscribe.spatial.embedding_inputs import SpatialPlanes, join
@@ -215,19 +215,9 @@ def apply_adapter(network: SpatialWhisper, tensors: Mapping[str, Tensor], *, whe
     WeightsError
         If a tensor is missing, superfluous or of another shape.
     """
-    own = network.beside_whisper()
     start = f"{_TARGET}."
     given = {name: one for name, one in tensors.items() if not name.startswith(start)}
-    wrong = sorted(own.keys() ^ given.keys()) or sorted(
-        name for name, one in own.items() if one.shape != given[name].shape
-    )
-    if wrong:
-        raise WeightsError(
-            f"{where}: {wrong[0]} does not fit these settings",
-            hint="use the settings that lie in the file",
-        )
-    for name, one in own.items():
-        one.data.copy_(given[name])
+    take_over(network.beside_whisper(), given, where=where)
     rest = {
         name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)
     }

@@ -105,19 +105,29 @@ class TargetWhisper(nn.Module):
         WeightsError
             If a tensor is missing, superfluous or of another shape.
         """
-        ours = self.trainable()
-        wrong = sorted(ours.keys() ^ state.keys()) or sorted(
-            name for name, one in ours.items() if one.shape != state[name].shape
-        )
-        if wrong:
-            raise WeightsError(
-                f"{where}: {wrong[0]} does not fit these settings",
-                hint="use the settings that lie beside the weights",
-            )
-        for name, one in ours.items():
-            one.data.copy_(state[name])
+        take_over(self.trainable(), state, where=where)
 
     def for_decoding(self) -> Self:
         """Make the low-rank changes part of the weights, for good; it can no longer be trained."""
         merge_lora(self.whisper)
         return self.eval().requires_grad_(requires_grad=False)
+
+
+def take_over(own: Mapping[str, nn.Parameter], given: Mapping[str, Tensor], *, where: str) -> None:
+    """Copy values into parameters of the same names.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, superfluous or of another shape.
+    """
+    wrong = sorted(own.keys() ^ given.keys()) or sorted(
+        name for name, one in own.items() if one.shape != given[name].shape
+    )
+    if wrong:
+        raise WeightsError(
+            f"{where}: {wrong[0]} does not fit these settings",
+            hint="use the settings that came with the weights",
+        )
+    for name, one in own.items():
+        one.data.copy_(given[name])

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from meetscribe.config import Settings
 from meetscribe.errors import ConfigError, ShapeError
+from meetscribe.spatial.mel import triangles
 from meetscribe.types import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ every convolution but the first; ``dac`` divides, averages and concatenates ther
 parameters; ``dac-last`` only before the last one."""
 
 FRAMES_PER_S = 100
-_LINEAR_HZ, _BREAK_HZ, _LOG_STEP = 200.0 / 3, 1000.0, math.log(6.4) / 27
 _LEAST_POWER = 1e-10
 _LEAST_WEIGHT = 1e-3
 
@@ -346,20 +346,11 @@ def _padded(value: Tensor, axes: str, lengths: Mapping[str, int]) -> Tensor:
 @cache
 def _triangles(num_bands: int, num_bins: int) -> NDArray[np.float32]:
     """Give the weights, shape (bands, bins), of triangles equally wide on Slaney's mel scale."""
-    bin_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, num_bins)
-    break_mel = _BREAK_HZ / _LINEAR_HZ
-    last_mel = break_mel + math.log(bin_hz[-1] / _BREAK_HZ) / _LOG_STEP
-    mel_b = np.linspace(0.0, last_mel, num_bands + 2)
-    log_hz = _BREAK_HZ * np.exp(_LOG_STEP * (mel_b - break_mel))
-    edge_hz = np.where(mel_b < break_mel, _LINEAR_HZ * mel_b, log_hz)
-    low, middle, high = edge_hz[:-2, None], edge_hz[1:-1, None], edge_hz[2:, None]
-    rise = (bin_hz - low) / (middle - low)
-    fall = (high - bin_hz) / (high - middle)
-    triangles = np.maximum(0.0, np.minimum(rise, fall))
-    empty = int((triangles.sum(axis=1) < _LEAST_WEIGHT).sum())
+    weights, _ = triangles(num_bands, np.linspace(0.0, SAMPLE_RATE_HZ / 2, num_bins))
+    empty = int((weights.sum(axis=1) < _LEAST_WEIGHT).sum())
     if empty:
         raise ConfigError(
             f"{num_bands} bands of {num_bins} bins: {empty} bands hold no bin",
             hint="choose fewer bands, or a longer window",
         )
-    return np.asarray(triangles, dtype=np.float32)
+    return np.asarray(weights, dtype=np.float32)

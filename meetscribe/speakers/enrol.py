@@ -9,19 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.errors import AudioError, ConfigError
+from meetscribe.spatial.solo_segments import solo_runs
 from meetscribe.speakers.matching import Person
 from meetscribe.speakers.models import VoiceModels
 from meetscribe.speakers.settings import NamingSettings
-from meetscribe.speakers.voices import Voice, alone, likeness, mean, voices_of
+from meetscribe.speakers.voices import Voice, likeness, mean, voices_of
 from meetscribe.types import (
-    SAMPLE_RATE_HZ,
     AudioReader,
     NoStore,
     Progress,
@@ -30,28 +28,7 @@ from meetscribe.types import (
     no_progress,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _HINT = "one audio file or one folder a person, named as the person is"
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Samples, float32, shape (N,), at 16 kHz, as an audio reader."""
-
-    samples_n: NDArray[np.float32]
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return len(self.samples_n) / SAMPLE_RATE_HZ
-
-    def read(self, start: float, end: float) -> NDArray[np.float32]:
-        """Give the samples of [start, end); zeros beyond the end."""
-        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-        piece_n = self.samples_n[first:last]
-        return np.pad(piece_n, (0, last - first - len(piece_n)))
 
 
 @dataclass(frozen=True)
@@ -133,7 +110,7 @@ def enrol(
 def hear(audio: AudioReader, models: VoiceModels, settings: NamingSettings) -> Voice | None:
     """Give the one voice of a recording; None if nobody speaks in it."""
     turns = models.diarizer().diarize(audio, num_speakers=1).turns
-    found = voices_of(audio, alone(turns), models.voiceprinter(), settings)
+    found = voices_of(audio, solo_runs(turns), models.voiceprinter(), settings)
     return next(iter(found.values()), None)
 
 

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 from meetscribe.activity.settings import DiarizationSettings
 from meetscribe.engines.device import check_present, torch_device
+from meetscribe.engines.meeting_settings import SEGMENTATION, VOICEPRINT
 from meetscribe.models import describe_model, fetch
 from meetscribe.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from meetscribe.activity import Diarizer
     from meetscribe.activity.voiceprint import Voiceprinter
-
-SEGMENTATION = "segmentation-3.0"
-VOICEPRINT = "campplus-zh-en"
 
 
 class VoiceModels:

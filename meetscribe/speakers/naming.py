@@ -13,12 +13,13 @@ from typing import Any
 
 from meetscribe import ingest
 from meetscribe.config import config_hash
+from meetscribe.spatial.solo_segments import solo_runs
 from meetscribe.speakers.enrol import enrol, find_people
 from meetscribe.speakers.matching import Gallery, Match, Person, link
 from meetscribe.speakers.models import VoiceModels
 from meetscribe.speakers.settings import NamingSettings
 from meetscribe.speakers.store import SpeakerStore, default_path
-from meetscribe.speakers.voices import Voice, Voices, alone, voices_of
+from meetscribe.speakers.voices import Voice, Voices, voices_of
 from meetscribe.types import NoStore, Progress, Recording, Store, Transcript, no_progress
 
 PROVENANCE = "speakers"
@@ -147,9 +148,9 @@ def hear_speakers(
     ModelError
         If the model cannot be had.
     """
-    stretches = alone(transcript.turns)
+    stretches = solo_runs(transcript.turns)
     settings = NamingSettings()
-    ordered = {label: stretches[label] for label in transcript.speakers if label in stretches}
+    ordered = {label: stretches[label] for label in transcript.speakers if stretches.get(label)}
 
     def make() -> dict[str, Any]:
         if not ordered:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
@@ -21,7 +20,7 @@ import numpy as np
 
 from meetscribe.activity.groups import unit_length
 from meetscribe.speakers.settings import NamingSettings
-from meetscribe.types import SAMPLE_RATE_HZ, AudioReader, Segment, Turn
+from meetscribe.types import SAMPLE_RATE_HZ, AudioReader, Segment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,34 +68,6 @@ class Voice:
 
 Voices = Mapping[str, Voice]
 """Label of a speaker -> how he sounds; whoever never speaks alone is missing."""
-
-
-def alone(turns: Iterable[Turn]) -> dict[str, list[Segment]]:
-    """Give the stretches in which each speaker speaks and nobody else does, in order.
-
-    >>> alone([Turn(0.0, 3.0, "A"), Turn(2.0, 5.0, "B")])
-    {'A': [Segment(start=0.0, end=2.0)], 'B': [Segment(start=3.0, end=5.0)]}
-    """
-    edges = sorted(
-        edge
-        for turn in turns
-        if turn.end > turn.start
-        for edge in ((turn.start, 1, turn.speaker), (turn.end, -1, turn.speaker))
-    )
-    active: dict[str, int] = defaultdict(int)
-    found: dict[str, list[Segment]] = defaultdict(list)
-    before = 0.0
-    for time, step, speaker in edges:
-        speaking = [name for name, number in active.items() if number > 0]
-        if len(speaking) == 1 and time > before:
-            mine = found[speaking[0]]
-            if mine and mine[-1].end == before:
-                mine[-1] = Segment(mine[-1].start, time)
-            else:
-                mine.append(Segment(before, time))
-        active[speaker] += step
-        before = time
-    return dict(found)
 
 
 def voices_of(

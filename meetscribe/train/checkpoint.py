@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meetscribe.errors import OutputError, WeightsError
+from meetscribe.files import write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,28 +58,14 @@ def write_whole(path: Path, data: bytes) -> None:
     OutputError
         If they cannot be written.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        write_atomic({path: data})
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror or error}",
             hint="free some space, or give another folder with -o",
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Checkpoint:

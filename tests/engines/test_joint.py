@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from meetscribe.types import (
     no_progress,
 )
 from tests.conftest import SAMPLE, run_meetscribe
+from tests.engines.stores import CountingStore
 from tests.joint import builders
 
 CLIP_S = 7.0
@@ -52,26 +51,6 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("talk") / "talk.wav"
     soundfile.write(path, samples_nc[:, 0], rate_hz)
     return path
-
-
-class CountingStore:
-    """Keeps stages in memory, and which of them were made."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str, str], str] = {}
-        self.made: list[str] = []
-
-    def get_or_make(
-        self, stage: str, inputs_hash: str, config_hash: str, make: Callable[[], Any]
-    ) -> Any:
-        key = (stage, inputs_hash, config_hash)
-        if key not in self.kept:
-            self.made.append(stage)
-            self.kept[key] = json.dumps(make())
-        return json.loads(self.kept[key])
-
-    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
-        pass
 
 
 def runner(checkpoint: Path, store: object = None, **settings: Any) -> Runner:

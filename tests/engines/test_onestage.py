@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +53,7 @@ from meetscribe.types import (
     no_progress,
 )
 from tests.conftest import SAMPLE, run_meetscribe
+from tests.engines.stores import CountingStore
 
 RATE_HZ = 16_000
 CLIP_S = 14.0
@@ -89,30 +88,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class CountingStore:
-    """Keeps stages in memory, and which of them were made."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str, str], str] = {}
-        self.made: list[str] = []
-
-    def get_or_make(
-        self, stage: str, inputs_hash: str, config_hash: str, make: Callable[[], Any]
-    ) -> Any:
-        key = (stage, inputs_hash, config_hash)
-        if key not in self.kept:
-            self.made.append(stage)
-            self.kept[key] = json.dumps(make())
-        return json.loads(self.kept[key])
-
-    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
-        pass
-
-    def regions(self) -> list[dict[str, Any]]:
-        kept = [
-            json.loads(value) for (stage, _, _), value in self.kept.items() if stage == "onestage"
-        ]
-        return [region for batch in kept for region in batch["regions"]]
+def regions_of_store(store: CountingStore) -> list[dict[str, Any]]:
+    return [region for batch in store.values("onestage") for region in batch["regions"]]
 
 
 def run(adapter: Path, audio: Path, store: object = None, **settings: Any) -> Transcript:
@@ -128,13 +105,13 @@ def test_an_untrained_adapter_writes_what_plain_whisper_writes(adapter: Path, cl
     made = run(adapter, clip, store, language="en", leakage=None)
     assert made.provenance["engine"] == "onestage"
     assert made.provenance["models"]["adapter"]["step"] == 0
-    assert made.provenance["regions"]["count"] == len(store.regions()) >= 3
+    assert made.provenance["regions"]["count"] == len(regions_of_store(store)) >= 3
     assert made.provenance["regions"]["longest_s"] <= 8.0
     assert any("4 channels at once" in line for line in made.warnings)
     assert len(made.speakers) == 2
     samples_nc, _ = soundfile.read(clip, dtype="float32")
     plain, vocabulary = TargetWhisper.load(fetch("whisper-base"), TargetWhisperSettings())
-    sure = [one for one in store.regions() if one["words"] and not one["flags"]]
+    sure = [one for one in regions_of_store(store) if one["words"] and not one["flags"]]
     assert len(sure) >= 3
     for region in sure:
         text = " ".join(word["text"] for word in region["words"])
@@ -146,7 +123,7 @@ def test_an_untrained_adapter_writes_what_plain_whisper_writes(adapter: Path, cl
         )
     # every word is in the transcript once, at its time
     said = [word for one in made.utterances for word in one.words]
-    assert len(said) == sum(len(region["words"]) for region in store.regions())
+    assert len(said) == sum(len(region["words"]) for region in regions_of_store(store))
     for one in made.utterances:
         assert all(before.start <= after.start for before, after in pairwise(one.words))
         assert all(word.confidence is not None for word in one.words)

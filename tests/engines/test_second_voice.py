@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from meetscribe.models import resolve_whisper
 from meetscribe.recognize import RecognizedRegion, Recognizer, RecognizerSettings
 from meetscribe.types import Segment, Turn, Utterance, Word, no_progress
 from tests.conftest import SAMPLE
+from tests.engines.stores import CountingStore
 
 DEFAULT = SecondVoiceSettings()
 GAP = Gap("b", Segment(4.0, 6.0), Segment(4.0, 9.0))
@@ -179,26 +178,6 @@ def test_adding_words_keeps_all_words_and_other_speakers(
     assert made == sorted(made, key=lambda one: (one.start, one.end, one.speaker))
 
 
-class Kept:
-    """A store in memory that says what was made."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str, str], str] = {}
-        self.made: list[str] = []
-
-    def get_or_make(
-        self, stage: str, inputs_hash: str, config_hash: str, make: Callable[[], Any]
-    ) -> Any:
-        key = (stage, inputs_hash, config_hash)
-        if key not in self.values:
-            self.values[key] = json.dumps(make())
-            self.made.append(stage)
-        return json.loads(self.values[key])
-
-    def forget(self, stage: str, inputs_hash: str, prefix: str) -> None:
-        pass
-
-
 @pytest.mark.weights
 def test_overlapped_words_of_a_second_speaker_appear_in_one_signal(tmp_path: Path) -> None:
     first, last = 36, 56
@@ -206,7 +185,7 @@ def test_overlapped_words_of_a_second_speaker_appear_in_one_signal(tmp_path: Pat
     path = tmp_path / "one microphone.wav"
     soundfile.write(path, samples_nc[:, 0], rate)
     reference = json.loads(SAMPLE.with_name("meeting.seglst.json").read_text(encoding="utf-8"))
-    store, recording = Kept(), ingest.probe([path])
+    store, recording = CountingStore(), ingest.probe([path])
 
     def run(settings: SecondVoiceSettings) -> tuple[Utterance, ...]:
         engine = CascadeEngine(

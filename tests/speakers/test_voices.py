@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meetscribe.speakers.enrol import InMemory
+from meetscribe.ingest import InMemory
+from meetscribe.spatial.solo_segments import solo_runs
 from meetscribe.speakers.settings import NamingSettings
-from meetscribe.speakers.voices import Voice, alone, likeness, mean, voices_of
+from meetscribe.speakers.voices import Voice, likeness, mean, voices_of
 from meetscribe.types import Segment, Turn
 from tests.speakers.builders import voice
 
@@ -26,7 +27,7 @@ def speaking(turns: list[Turn], time: float) -> set[str]:
 
 @given(turns=TURNS)
 def test_alone_is_where_one_speaks_and_nobody_else(turns: list[Turn]) -> None:
-    found = alone(turns)
+    found = solo_runs(turns)
     for time in np.arange(0.125, 15, 0.25):
         mine = {who for who, parts in found.items() for p in parts if p.start <= time < p.end}
         there = speaking(turns, float(time))

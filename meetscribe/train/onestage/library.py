@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from meetscribe.config import config_hash
 from meetscribe.errors import AudioError, ConfigError, OutputError
 from meetscribe.files import write_atomic
+from meetscribe.ingest import InMemory
 from meetscribe.train.checkpoint import write_whole
 from meetscribe.train.onestage.settings import SpeechSettings
 from meetscribe.train.onestage.wording import Atom, Written, cut, sentence, write
@@ -349,24 +350,12 @@ def whisper_words(recognizer: Recognizer) -> Hear:
     """Hear with the cascade's recogniser."""
 
     def hear(samples_n: Samples, language: str) -> list[Word]:
-        whole = Segment(0.0, len(samples_n) / SAMPLE_RATE_HZ)
-        found = recognizer.recognize(_Whole(samples_n), [whole], language=language or "en")
+        audio = InMemory(samples_n)
+        whole = Segment(0.0, audio.duration)
+        found = recognizer.recognize(audio, [whole], language=language or "en")
         return [word for region in found for word in region.words]
 
     return hear
-
-
-class _Whole:
-    """A signal in memory, as an ``AudioReader``; zeros beyond its end."""
-
-    def __init__(self, samples_n: Samples) -> None:
-        self._samples_n = samples_n
-        self.duration = len(samples_n) / SAMPLE_RATE_HZ
-
-    def read(self, start: float, end: float) -> Samples:
-        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-        found_n = self._samples_n[first:last]
-        return np.pad(found_n, (0, last - first - len(found_n)))
 
 
 def _as_int16(samples_n: Samples) -> NDArray[np.int16]:

@@ -24,9 +24,9 @@ from meetscribe.train.onestage.scenes import (
     Scene,
     SceneMaker,
     draw_channels,
-    overlap,
 )
 from meetscribe.train.onestage.settings import SceneSettings, Stage
+from meetscribe.train.turns import overlap_share
 from meetscribe.types import SAMPLE_RATE_HZ, Recording, Segment, Turn, Utterance, join_words
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def _cut_out(
         spoken=tuple(spoken),
         texts=texts,
         images={},
-        overlap=overlap(spoken),
+        overlap=overlap_share(spoken),
         array=of,
     )
 

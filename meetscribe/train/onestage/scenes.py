@@ -28,12 +28,13 @@ from meetscribe.train.onestage.library import (
     draw_stretch,
 )
 from meetscribe.train.onestage.settings import SceneSettings, Stage
+from meetscribe.train.turns import overlap_share
 from meetscribe.types import SAMPLE_RATE_HZ, Segment, Turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["APART_S", "Line", "Samples", "Scene", "SceneMaker", "draw_channels", "overlap"]
+__all__ = ["APART_S", "Line", "Samples", "Scene", "SceneMaker", "draw_channels"]
 
 APART_S = 0.4
 """Between moments alone: so long it takes until a room is quiet enough."""
@@ -208,6 +209,9 @@ class _Mix:
         # the first one is always known, so that every scene has a target
         known = [voice for voice in range(len(names)) if voice == 0 or not lacking[voice]]
         alone, turns, begin = self._alone(names, known)
+        spoken = tuple(
+            Turn(begin + line.start, begin + line.end, names[line.voice]) for line in lines
+        )
         ends = [line.end for line in lines]
         length = max(ends, default=1.0) + float(rng.uniform(*_EDGE_S))
         region = Segment(begin, begin + length)
@@ -234,10 +238,10 @@ class _Mix:
             mixture_cn,
             region,
             tuple(turns),
-            tuple(Turn(begin + line.start, begin + line.end, names[line.voice]) for line in lines),
+            spoken,
             {names[voice]: texts[names[voice]] for voice in known},
             {names[voice]: images[voice][:, first:] * gain_c1 for voice in known},
-            overlap(lines),
+            overlap_share(spoken),
             self._array,
         )
 
@@ -301,16 +305,3 @@ def draw_channels(
     fewest, most = wanted
     count = int(rng.integers(min(fewest, there), min(most, there) + 1))
     return np.asarray(rng.permutation(there)[:count])
-
-
-def overlap(lines: Sequence[Line] | Sequence[Turn]) -> float:
-    """Give the share of the speech time in which two or more speak."""
-    edges = sorted(
-        (time, step) for line in lines for time, step in ((line.start, 1), (line.end, -1))
-    )
-    voices, last, once, twice = 0, 0.0, 0.0, 0.0
-    for time, step in edges:
-        once += (time - last) * (voices > 0)
-        twice += (time - last) * (voices > 1)
-        voices, last = voices + step, time
-    return twice / once if once else 0.0
