@@ -206,6 +206,10 @@ def together(device: str) -> Iterator[Processes]:
         yield ALONE
         return
     import torch
+
+    # its functions take the group of the moment in which it is imported as their default: imported
+    # later (the optimiser does), they keep a group that is destroyed, and its threads, until exit
+    import torch.distributed.nn.functional
     from torch import distributed
 
     if device.startswith("cuda"):

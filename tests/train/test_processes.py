@@ -55,7 +55,8 @@ def play(folder: Path, kind: str) -> None:
         result = train(task, SETTINGS, folder, identity=identity, processes=processes, stop=stop)
         state = [one.tolist() for one in task.network.parameters()]
         told = {"step": result.step, "stopped": result.stopped, "exported": task.exported}
-        (folder / f"told{processes.rank}.json").write_text(json.dumps([told, state]))
+    told["threads"] = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"told{processes.rank}.json").write_text(json.dumps([told, state]))
 
 
 def environment(rank: int, port: int) -> dict[str, str]:
@@ -107,6 +108,8 @@ def test_two_processes_make_the_steps_of_one_and_stop_together(
     assert (first["step"], first["stopped"]) == (second["step"], second["stopped"]) == (3, True)
     again = two(tmp_path / "two", "go on")
     assert [told["step"] for told, _ in again] == [6, 6]
+    # those that are there at exit end a process now and then with an abort
+    assert not [name for told, _ in again for name in told["threads"] if "gloo" in name]
     assert again[0][0]["exported"]
     assert again[1][0]["exported"] == [], "the first one alone writes"
     assert again[0][1] == again[1][1], "the same network in both"
