@@ -37,10 +37,11 @@ from meetscribe.onestage.features import log_mel
 from meetscribe.onestage.front_end import FrontEnd
 from meetscribe.onestage.tokens import Vocabulary
 from meetscribe.spatial.streams import SeparatedStreams
-from meetscribe.train.onestage.bank import make_banks
+from meetscribe.train.bank import make_banks
+from meetscribe.train.library import make_library, whisper_words
+from meetscribe.train.machine import Machine
 from meetscribe.train.onestage.examples import ExampleMaker, Packed
-from meetscribe.train.onestage.library import make_library, whisper_words
-from meetscribe.train.onestage.run import ADAPTER, Machine, run, whisper_folder
+from meetscribe.train.onestage.run import ADAPTER, run, whisper_folder
 from meetscribe.train.onestage.scenes import Scene, SceneMaker
 from meetscribe.train.onestage.score import Scored, score, summary, transcribe
 from meetscribe.train.onestage.settings import OnestageTraining

@@ -23,10 +23,10 @@ from meetscribe.engines.joint_turns import (
     Reading,
     language_of,
     link_speakers,
-    read_texts,
+    read_answers,
     turns_of,
 )
-from meetscribe.engines.joint_writing import Written, longest_that_fits, write
+from meetscribe.engines.joint_writing import Written, write
 from meetscribe.engines.mono_signal import layout_warnings, plan_signal
 from meetscribe.engines.run import Run
 from meetscribe.engines.timer import Timer
@@ -74,7 +74,7 @@ class JointEngine(EngineBase[JointSettings, JointModels]):
                 activity = who_speaks(audio, run, self.models.activity)
             with timer("recognize"):
                 written = self._write(audio, activity, run)
-                reading = read_texts(written)
+                reading = read_answers(written)
             with timer("link"):
                 linked = link_speakers(
                     reading, written, activity, audio=audio, run=run, models=self.models
@@ -101,7 +101,7 @@ class JointEngine(EngineBase[JointSettings, JointModels]):
         if not activity.turns:
             return []
         run.progress("recognize", 0.0)
-        longest_s = longest_that_fits(self.models)
+        longest_s = self.models.kind().longest_s(self.settings)
         settings = self.settings.groups.model_copy(update={"longest_s": longest_s})
         groups = utterance_groups(activity.turns, audio, settings)
         written = write(groups, activity.turns, audio, run, self.models)
@@ -128,8 +128,8 @@ def _counted(written: list[Written], reading: Reading) -> dict[str, Any]:
     return {
         "count": len(written),
         "longest_s": round(max((one.group.duration for one in written), default=0.0), 2),
-        "tokens": sum(one.num_tokens for one in written),
-        "out_of_tokens": sum(one.full for one in written),
+        "tokens": sum(one.answer.num_tokens for one in written),
+        "out_of_tokens": sum(one.answer.full for one in written),
         "failed": len(reading.failed),
         "failed_s": round(sum(group.duration for group in reading.failed), 2),
         "repaired": reading.repaired,
@@ -145,7 +145,7 @@ def _reading_warnings(written: list[Written], reading: Reading) -> tuple[str, ..
             f"of {len(reading.failed)} of {len(written)} groups of speech ({seconds:.1f} s) "
             "nothing could be read: their words are missing"
         )
-    full = [one.group for one in written if one.full]
+    full = [one.group for one in written if one.answer.full]
     if full:
         lines.append(
             f"the model ran out of tokens in {len(full)} of {len(written)} groups of speech, the "

@@ -12,19 +12,16 @@ from meetscribe.engines.joint_settings import JointSettings
 from meetscribe.engines.meeting_settings import VOICEPRINT
 from meetscribe.engines.run import under_one_name
 from meetscribe.errors import ConfigError, NameNotFoundError, WeightsError
-from meetscribe.models import describe_model, fetch, hub, is_offline, known
+from meetscribe.models import describe_model, fetch, hub, is_cached, is_offline, known
 from meetscribe.models.cache import sha256_of
 from meetscribe.types import Progress
 
 if TYPE_CHECKING:
     from meetscribe.activity.voiceprint import Voiceprinter
-    from meetscribe.joint.config import JointConfig, Stream
-    from meetscribe.joint.model import JointModel
-    from meetscribe.joint.vocabulary import Vocabulary
+    from meetscribe.engines.joint_kinds import JointKind
 
-_ANY_CONTEXT = 1 << 20
-"""Of a language model that states none."""
-
+CARD = "joint-small"
+"""Name in the catalogue of the model that comes with meetscribe."""
 _WEIGHT_SUFFIXES = (".pt", ".safetensors")
 _FILES = (
     "*.json",
@@ -33,6 +30,7 @@ _FILES = (
     "*.jinja",
     "digit_embeddings.pt",
     "projectors.pt",
+    "projectors.safetensors",
     "model.pt",
     "model.safetensors",
     "audio_encoder/*",
@@ -42,10 +40,7 @@ _FILES = (
 """What of a repository is needed."""
 _READ = {".json", ".txt", ".model", ".pt", ".safetensors", ".gguf"}
 """Suffixes of files that decide what a model does."""
-_HINT = (
-    "give the folder of a checkpoint in TagSpeech's layout, or a name on the hub: "
-    "--model AudenAI/TagSpeech-AMI"
-)
+_HINT = "give the folder of a joint checkpoint, or a name on the hub: --model AudenAI/TagSpeech-AMI"
 
 
 def resolve_joint(model: str, *, offline: bool = False) -> Path:
@@ -53,7 +48,7 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
 
     Parameters
     ----------
-    model : local folder or weight file, or hub id (``owner/name``)
+    model : local folder or weight file, hub id (``owner/name``), or ``CARD``; "" is that one
     offline : open no socket
 
     Raises
@@ -63,8 +58,10 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
     WeightsError
         If it cannot be had.
     """
-    if not model:
-        raise ConfigError("joint: no model is named, and this version brings none", hint=_HINT)
+    if model in {"", CARD}:
+        if not _has_own():
+            raise ConfigError("joint: no model is named, and this version brings none", hint=_HINT)
+        return fetch(CARD)
     path = Path(model).expanduser()
     if path.is_dir() or (path.suffix in _WEIGHT_SUFFIXES and path.is_file()):
         return path
@@ -77,39 +74,49 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
     return hub.download(model, _FILES, offline=offline or is_offline())
 
 
+def _has_own() -> bool:
+    """Tell whether a model comes with this version."""
+    return known(CARD) is not None and is_cached(CARD)
+
+
 def describe_joint(model: str) -> dict[str, Any]:
     """Say what a joint checkpoint is, for provenance: the hash of each file, or the hub's revision.
 
     Nothing is fetched. Hashing reads all files once per process.
     """
+    if model in {"", CARD}:
+        return describe_model(CARD) if _has_own() else {}
     path = Path(model).expanduser()
     folder = path.parent if path.is_file() else path
-    if not model or not folder.is_dir():
-        return describe_model(model) if model else {}
+    if not folder.is_dir():
+        return describe_model(model)
     files = sorted(file for file in folder.rglob("*") if file.suffix in _READ and file.is_file())
     hashes = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     return {"name": path.name if path.is_dir() else f"{folder.name}/{path.name}", "sha256": hashes}
 
 
-def _check_layout(path: Path) -> JointConfig:
-    """Refuse what is no joint checkpoint; its tensors are checked when it is loaded."""
-    from meetscribe.joint.checkpoint import read_config
+def kind_of(path: Path, *, device: str, offline: bool) -> JointKind:
+    """Give what can run a joint checkpoint, by what its config.json calls it.
+
+    Raises
+    ------
+    WeightsError
+        If it is a plain Whisper.
+    """
+    from meetscribe.joint.whisper.checkpoint import is_whisper_joint
 
     folder = path if path.is_dir() else path.parent
     if (folder / "model.bin").is_file():
         raise WeightsError(
             f"{folder}: a Whisper model (model.bin), expected a joint checkpoint", hint=_HINT
         )
-    config = read_config(folder)
-    parts = ("projectors.pt", "audio_encoder", "voice_encoder", "llm")
-    missing = [name for name in parts if not (folder / name).exists()]
-    composite = any((folder / f"model{suffix}").is_file() for suffix in _WEIGHT_SUFFIXES)
-    if missing and path.is_dir() and not composite:
-        raise WeightsError(
-            f"{folder}: no {' and no '.join(missing)}, expected a whole joint checkpoint",
-            hint="fetch the model's folder again",
-        )
-    return config
+    if is_whisper_joint(folder):
+        from meetscribe.engines.joint_whisper import WhisperKind
+
+        return WhisperKind(path, device=device, offline=offline)
+    from meetscribe.engines.joint_llm import LlmKind
+
+    return LlmKind(path, device=device, offline=offline)
 
 
 class JointModels(ModelsBase[JointSettings]):
@@ -127,13 +134,15 @@ class JointModels(ModelsBase[JointSettings]):
         self.activity = CascadeModels(
             settings.as_cascade(), device=device, threads=threads, offline=offline
         )
-        self._joint: JointModel | None = None
+        self._kind: JointKind | None = None
         self._voiceprinter: Voiceprinter | None = None
-        self._vocabulary: Vocabulary | None = None
 
     def describe(self) -> dict[str, Any]:
         """Give the models by name with their hashes."""
-        names = dict.fromkeys([*self.activity.of_activity, VOICEPRINT])
+        model = self.settings.model
+        there = _has_own() if model in {"", CARD} else Path(model).expanduser().exists()
+        parts = self.kind().parts if there else ()
+        names = dict.fromkeys([*self.activity.of_activity, VOICEPRINT, *parts])
         about = {name: describe_model(name) for name in names}
         return {**about, "joint": describe_joint(self.settings.model)}
 
@@ -148,49 +157,28 @@ class JointModels(ModelsBase[JointSettings]):
             If a model cannot be had, or is of another kind.
         """
         report = under_one_name(progress, "models")
-        _check_layout(resolve_joint(self.settings.model, offline=self.offline))
+        kind = self.kind()
+        kind.check()
+        kind.fetch(self.settings, report)
         own = self.activity.of_activity if self.activity.own_diarizer else []
         for name in dict.fromkeys([*own, VOICEPRINT]):
             fetch(name, offline=self.offline, progress=report)
 
-    def joint(self) -> JointModel:
-        """Give the joint model, loaded once onto the device."""
-        if self._joint is None:
-            import torch
+    def kind(self) -> JointKind:
+        """Give what runs the joint model; its weights are loaded when it first writes.
 
-            from meetscribe.joint.checkpoint import load
-
-            wanted = self.settings.decoding.dtype
-            self._joint = load(
+        Raises
+        ------
+        ConfigError, ModelError
+            If no model is named, it cannot be had, or it is of another kind.
+        """
+        if self._kind is None:
+            self._kind = kind_of(
                 resolve_joint(self.settings.model, offline=self.offline),
                 device=torch_device(self.device),
-                llm_dtype=None if wanted == "auto" else getattr(torch, wanted),
+                offline=self.offline,
             )
-        return self._joint
-
-    def vocabulary(self) -> Vocabulary:
-        """Give the tokens of the joint model's tokenizer, for constrained generation."""
-        if self._vocabulary is None:
-            from meetscribe.joint.vocabulary import Vocabulary
-
-            self._vocabulary = Vocabulary.of(self.joint().chat.tokenizer)
-        return self._vocabulary
-
-    def context(self) -> int:
-        """Give how many positions the language model has, prompt and answer together."""
-        from meetscribe.joint.llm import llm_config
-
-        path = resolve_joint(self.settings.model, offline=self.offline)
-        about = _check_layout(path).llm_config
-        stated = about.get("max_position_embeddings")
-        if stated is None:
-            whole = llm_config(about, where=str(path))
-            stated = getattr(whole.get_text_config(), "max_position_embeddings", None)
-        return int(stated) if stated else _ANY_CONTEXT
-
-    def streams(self) -> tuple[Stream, ...]:
-        """Give the streams that the joint model hears."""
-        return _check_layout(resolve_joint(self.settings.model, offline=self.offline)).streams
+        return self._kind
 
     def voiceprinter(self) -> Voiceprinter:
         """Give what makes voiceprints, loaded once."""

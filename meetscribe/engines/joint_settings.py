@@ -39,7 +39,10 @@ class DecodingSettings(Settings):
     constrained: bool = Field(
         True, description="only what the format allows is written, so that all of it can be read"
     )
-    order: Order = Field(Order.START, description="of the lines, as the model was trained")
+    order: Order = Field(
+        Order.START,
+        description="of the lines, as the model was trained; a small model knows it itself",
+    )
     max_new_tokens: int | None = Field(
         None, ge=64, description="for a group; by default as many as tokens_per_s gives"
     )
@@ -51,7 +54,7 @@ class DecodingSettings(Settings):
         None, gt=0, description="seconds of sound in a batch; by default 30 on a CPU, else 240"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the language model; auto: float32 on a CPU, else half of that"
+        "auto", description="of a large language model; auto: float32 on a CPU, else half of that"
     )
 
 
@@ -80,13 +83,19 @@ class LinkSettings(Settings):
 class JointSettings(MeetingSettings):
     """Speaker activity, groups, generation, linking.
 
-    ``model`` is a folder in the published layout, a weight file in one, or a name on the hub.
+    ``model`` is the folder of a checkpoint (in the published layout, or of a small model that
+    `meetscribe train joint` made), a weight file in one, or a name on the hub.
     """
 
     model: str = ""
     groups: GroupSettings = GroupSettings()
     decoding: DecodingSettings = DecodingSettings()
     link: LinkSettings = LinkSettings()
+
+    @property
+    def most_speakers(self) -> int | None:
+        """How many people there are at most, None where nobody has said."""
+        return self.speakers or self.max_speakers
 
     def as_cascade(self) -> CascadeSettings:
         """Give the cascade's settings with these in them, for the stages that both share."""

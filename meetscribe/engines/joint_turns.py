@@ -19,7 +19,6 @@ from meetscribe.engines.joint_models import JointModels
 from meetscribe.engines.joint_writing import Written
 from meetscribe.engines.meeting_settings import VOICEPRINT
 from meetscribe.engines.run import Run
-from meetscribe.joint.parse import parse
 from meetscribe.joint.parsed import UNKNOWN, Fault
 from meetscribe.models import describe_model
 from meetscribe.types import (
@@ -68,8 +67,8 @@ class Reading:
     faults: Counter[str]
 
 
-def read_texts(written: Sequence[Written]) -> Reading:
-    """Parse what was written, and put its times on the meeting's clock.
+def read_answers(written: Sequence[Written]) -> Reading:
+    """Put what was written on the meeting's clock.
 
     A speaker is called by group and id; words that nobody has have a speaker of their own.
     """
@@ -78,7 +77,7 @@ def read_texts(written: Sequence[Written]) -> Reading:
     faults: Counter[str] = Counter()
     repaired = 0
     for number, one in enumerate(written):
-        parsed = parse(one.text).in_clip(one.group.duration)
+        parsed = one.answer.parsed.in_clip(one.group.duration)
         if parsed.failed:
             failed.append(one.group)
         repaired += bool(parsed.repairs)

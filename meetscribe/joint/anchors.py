@@ -43,7 +43,7 @@ def num_positions(num_frames: int, *, interval: int, ends: bool = True) -> int:
     228
     """
     count = len(positions(num_frames, interval=interval, ends=ends))
-    return max(num_frames, 0) + sum(len(str(number)) for number in range(1, count + 1))
+    return max(num_frames, 0) + sum(len(str(value)) for value in range(1, count + 1))
 
 
 def insert(
@@ -69,22 +69,37 @@ def insert(
     ShapeError
         If there are not ten digits of the frames' size.
     """
-    values_btd = frames.values_btd
+    digits_kd = checked(digits_kd, frames.values_btd, dtype)
+    rows = [row.to(dtype) for row in frames.rows()]
+    return pad([_with_anchors(row, digits_kd, interval, ends=ends) for row in rows])
+
+
+def checked(digits_kd: Tensor, values_btd: Tensor, dtype: torch.dtype) -> Tensor:
+    """Give the digits in a number format, on the device of the frames.
+
+    Raises
+    ------
+    ShapeError
+        If there are not ten of the frames' size.
+    """
     if tuple(digits_kd.shape) != (NUM_DIGITS, values_btd.shape[2]):
         raise ShapeError(
             f"anchors: expected digits ({NUM_DIGITS}, {values_btd.shape[2]}), "
             f"found {tuple(digits_kd.shape)}"
         )
-    digits_kd = digits_kd.to(dtype=dtype, device=values_btd.device)
-    rows = [row.to(dtype) for row in frames.rows()]
-    return pad([_with_anchors(row, digits_kd, interval, ends=ends) for row in rows])
+    return digits_kd.to(dtype=dtype, device=values_btd.device)
+
+
+def number(value: int, digits_kd: Tensor) -> Tensor:
+    """Give the anchor of a number: its digits, shape (digits, D)."""
+    return digits_kd[[int(digit) for digit in str(value)]]
 
 
 def _with_anchors(row_td: Tensor, digits_kd: Tensor, interval: int, *, ends: bool) -> Tensor:
     pieces, done = [], 0
     places = positions(len(row_td), interval=interval, ends=ends)
-    for number, place in enumerate(places, start=1):
+    for value, place in enumerate(places, start=1):
         pieces.append(row_td[done:place])
-        pieces.append(digits_kd[[int(digit) for digit in str(number)]])
+        pieces.append(number(value, digits_kd))
         done = place
     return torch.cat([*pieces, row_td[done:]])

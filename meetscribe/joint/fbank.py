@@ -58,7 +58,9 @@ def fbank(samples_n: Tensor) -> Tensor:
     """
     if samples_n.ndim != 1 or num_frames(len(samples_n)) < 1:
         raise ShapeError(f"fbank: expected (N,) with N >= 80, found {tuple(samples_n.shape)}")
-    frames_tn = _mirrored(samples_n).unfold(0, FRAME_SAMPLES, HOP_SAMPLES)
+    total = (num_frames(len(samples_n)) - 1) * HOP_SAMPLES + FRAME_SAMPLES
+    whole_n = mirrored(samples_n, (HOP_SAMPLES - FRAME_SAMPLES) // 2, total)
+    frames_tn = whole_n.unfold(0, FRAME_SAMPLES, HOP_SAMPLES)
     return log_mel_energies(frames_tn, high_hz=_HIGH_HZ)
 
 
@@ -67,10 +69,12 @@ def fbank_batch(clips_n: Sequence[Tensor]) -> Padded:
     return pad([fbank(clip_n) for clip_n in clips_n], fill=PADDING)
 
 
-def _mirrored(samples_n: Tensor) -> Tensor:
-    """Lengthen a clip on both sides by its mirror image, the edge sample repeated."""
+def mirrored(samples_n: Tensor, first: int, total: int) -> Tensor:
+    """Give so many samples from the first one on; around the clip is its mirror image.
+
+    >>> mirrored(torch.tensor([1.0, 2.0, 3.0]), -1, 6)
+    tensor([1., 1., 2., 3., 3., 2.])
+    """
     num_samples = len(samples_n)
-    total = (num_frames(num_samples) - 1) * HOP_SAMPLES + FRAME_SAMPLES
-    first = (HOP_SAMPLES - FRAME_SAMPLES) // 2
     index_n = torch.arange(first, first + total, device=samples_n.device) % (2 * num_samples)
     return samples_n[torch.minimum(index_n, 2 * num_samples - 1 - index_n)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,47 @@ def llm_config(mapping: Mapping[str, Any], *, where: str) -> Any:  # noqa: ANN40
             f"'{mapping.get('model_type', '')}': {_first_line(error)}",
             hint="a newer transformers may know it",
         ) from error
+
+
+def read_llm_config(folder: Path) -> Any:  # noqa: ANN401 - of transformers
+    """Read the configuration of a language model's folder.
+
+    Raises
+    ------
+    WeightsError
+        If there is none.
+    """
+    from transformers import AutoConfig
+
+    source = _gguf(folder, unless="*.safetensors")
+    ensure_importable()
+    try:
+        with _quietly():
+            return AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **source
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise WeightsError(
+            f"{folder}: no configuration of a language model: {_first_line(error)}", hint=_HINT
+        ) from error
+
+
+def digit_embeddings(llm: Any, tokenizer: Any) -> torch.Tensor:  # noqa: ANN401 - of transformers
+    """Give the embeddings of the ten digits: float32, shape (10, hidden), in order.
+
+    Raises
+    ------
+    ModelError
+        If a digit is not one token.
+    """
+    found = [tokenizer(str(digit), add_special_tokens=False)["input_ids"] for digit in range(10)]
+    if any(len(ids) != 1 for ids in found):
+        raise ModelError(
+            "tokenizer: not every digit is one token of it, as anchors need",
+            hint="use another language model, or model_type 'tagspeech-base', without anchors",
+        )
+    table: torch.Tensor = llm.get_input_embeddings().weight.detach()
+    return table[[ids[0] for ids in found]].float()
 
 
 def load_llm(folder: Path, *, dtype: torch.dtype, config: Any = None) -> Any:  # noqa: ANN401
@@ -98,6 +140,22 @@ def new_llm(config: Any, *, dtype: torch.dtype) -> Any:  # noqa: ANN401 - of tra
     return _frozen(auto.from_config(config, dtype=dtype))
 
 
+def plain_config(llm: Any) -> dict[str, Any]:  # noqa: ANN401 - of transformers
+    """Give the configuration of a language model as a config.json states it."""
+    text: str = llm.config.to_json_string(use_diff=True)
+    stated: dict[str, Any] = json.loads(text)
+    # how it was stored and by whom says nothing about the model
+    for name in ("quantization_config", "transformers_version", "dtype", "_name_or_path"):
+        stated.pop(name, None)
+    return {"model_type": llm.config.model_type, **stated}
+
+
+def save_llm(folder: Path, llm: Any, state: Mapping[str, torch.Tensor]) -> None:  # noqa: ANN401
+    """Write a language model with these weights, as transformers does."""
+    with _quietly():
+        llm.save_pretrained(folder, state_dict=dict(state))
+
+
 def _frozen(llm: Any) -> Any:  # noqa: ANN401 - of transformers
     """Take a language model out of training, and its advice on sampling away from it."""
     from transformers import GenerationConfig
@@ -129,6 +187,16 @@ def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - of transformers
             f"{folder}: no tokenizer that can be loaded: {_first_line(error)}",
             hint="expected tokenizer.json and tokenizer_config.json there",
         ) from error
+
+
+def with_audio_token(tokenizer: Any, audio_token: str) -> Any:  # noqa: ANN401 - of transformers
+    """Give a language model's own tokenizer with the audio token, special and last."""
+    from transformers import AddedToken
+
+    if audio_token not in tokenizer.get_vocab():
+        token = AddedToken(audio_token, special=True, normalized=False)
+        tokenizer.add_tokens([token], special_tokens=True)
+    return tokenizer
 
 
 def _gguf(folder: Path, *, unless: str) -> dict[str, str]:

@@ -1,6 +1,8 @@
-"""The joint model: two encoders, projectors, anchors, and a language model that writes the answer.
+"""The joint model: encoders, projectors, anchors, and a language model that writes the answer.
 
     clips -> features -> encoder -> projector -> anchors -> prompt -> language model -> text
+
+How the streams stand in the prompt is their layout: one place each, or one for all.
 
 Axes: B batch, T time, S position, D channel or embedding, K digit, V vocabulary.
 
@@ -20,10 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 from meetscribe.errors import ShapeError
-from meetscribe.joint import anchors
+from meetscribe.joint import anchors, layout, lora
 from meetscribe.joint.batch import Padded, pad
-from meetscribe.joint.config import Stream
+from meetscribe.joint.config import ONE_PLACE, ONE_PROJECTOR, Layout, Stream
 from meetscribe.joint.prompt import IGNORED, Chat, TokenBatch, TokenRow
+from meetscribe.joint.spatial_stream import ArrayClip, Clip
 
 
 class FrameEncoder(Protocol):
@@ -31,8 +34,9 @@ class FrameEncoder(Protocol):
 
     dim: int
     """Channels of a frame."""
-    features: Callable[[Sequence[Tensor]], Padded]
-    """What it hears of clips. Encoders that name the same function share its result."""
+    features: Callable[[Sequence[Any]], Padded]
+    """What it hears of clips: of samples, or of what it takes where its stream hears arrays.
+    Encoders that name the same function share its result."""
 
     def __call__(self, features: Padded) -> Padded:
         """Give frames of features."""
@@ -96,9 +100,11 @@ class JointModel(nn.Module):
     chat : tokenizer and prompt for these streams
     digits_kd : float32, shape (10, D); embeddings of the digits, None without anchors
     ends : anchors also before the first and behind the last frame
+    stream_layout : how the streams stand in the prompt; ``chat`` has as many places
 
     Attributes
     ----------
+    places : names of the places in the prompt, in order: of the streams, or one for all
     projected_dtype : number format of projected frames and anchors; the language model's. The
         encoders work in float32 everywhere.
     """
@@ -114,9 +120,14 @@ class JointModel(nn.Module):
         *,
         digits_kd: Tensor | None,
         ends: bool = True,
+        stream_layout: Layout = "separate",
     ) -> None:
         super().__init__()
         self.streams = tuple(streams)
+        self.stream_layout = stream_layout
+        self.places: tuple[str, ...] = (ONE_PLACE,)
+        if stream_layout == "separate":
+            self.places = tuple(stream.name for stream in self.streams)
         for name, part in parts.items():
             self.add_module(name, part)
         self.llm: Any = llm
@@ -136,23 +147,42 @@ class JointModel(nn.Module):
         """Where the language model is."""
         return cast("torch.device", self._embedding().weight.device)
 
-    def features(self, clips: Sequence[Tensor]) -> dict[str, Padded]:
+    @property
+    def learned(self) -> dict[str, nn.Parameter]:
+        """What is trained, by the names in files: projectors, changes to the language model."""
+        one = self.stream_layout == "features"
+        names = [ONE_PROJECTOR] if one else [stream.projector for stream in self.streams]
+        projectors = {
+            f"{name}.{key}": weight
+            for name in names
+            for key, weight in self.get_submodule(name).named_parameters()
+        }
+        return projectors | lora.weights(self.llm)
+
+    def features(self, clips: Sequence[Clip]) -> dict[str, Padded]:
         """Give what each stream's encoder hears.
 
         Parameters
         ----------
-        clips : float32 samples at 16 kHz in [-1, 1], each as the encoders take it
+        clips : float32 samples at 16 kHz in [-1, 1], each as the encoders take it; or clips of
+            arrays, which a stream of places needs
 
         Returns
         -------
         By stream name, on the model's device.
+
+        Raises
+        ------
+        ShapeError
+            If a stream of places gets samples of one signal.
         """
-        placed = [clip.to(self.device) for clip in clips]
-        made: dict[Callable[[Sequence[Tensor]], Padded], Padded] = {}
+        placed: list[Clip] = [clip.to(self.device) for clip in clips]
+        signals = [clip.samples_n if isinstance(clip, ArrayClip) else clip for clip in placed]
+        made: dict[Callable[[Sequence[Any]], Padded], Padded] = {}
         for stream in self.streams:
             hear = self._encoder(stream).features
             if hear not in made:
-                made[hear] = hear(placed)
+                made[hear] = hear(placed if stream.array else signals)
         return {stream.name: made[self._encoder(stream).features] for stream in self.streams}
 
     def encode(self, features: Mapping[str, Padded], *, apart: bool) -> dict[str, Padded]:
@@ -174,32 +204,33 @@ class JointModel(nn.Module):
         return made
 
     def project(self, frames: Mapping[str, Padded]) -> dict[str, Padded]:
-        """Give frames of the language model's embedding size, by stream name, float32."""
+        """Give frames of the language model's embedding size, float32.
+
+        By stream name; with the layout ``features``, by the one place.
+        """
+        if self.stream_layout == "features":
+            joined = layout.side_by_side(
+                [frames[stream.name] for stream in self.streams],
+                [stream.stack for stream in self.streams],
+            )
+            return {ONE_PLACE: self.get_submodule(ONE_PROJECTOR)(joined)}
         return {
             stream.name: self.get_submodule(stream.projector)(frames[stream.name])
             for stream in self.streams
         }
 
     def with_anchors(self, projected: Mapping[str, Padded]) -> dict[str, Padded]:
-        """Give projected frames and anchors as they stand in the prompt, by stream name."""
-        made = {}
-        for stream in self.streams:
-            frames = projected[stream.name]
-            if stream.interval is None or self.digits_kd is None:
-                frames = pad([row.to(self.projected_dtype) for row in frames.rows()])
-            else:
-                frames = anchors.insert(
-                    frames,
-                    self.digits_kd,
-                    interval=stream.interval,
-                    ends=self.ends,
-                    dtype=self.projected_dtype,
-                )
-            made[stream.name] = frames
-        return made
+        """Give projected frames and anchors as they stand in the prompt, by place."""
+        if self.stream_layout == "interleaved":
+            return {ONE_PLACE: self._interleaved(projected)}
+        # what shares a place has the same anchors
+        return {
+            place: self._anchored(projected[place], stream.interval)
+            for place, stream in zip(self.places, self.streams, strict=False)
+        }
 
     def listen(self, features: Mapping[str, Padded], *, apart: bool = True) -> dict[str, Padded]:
-        """Give the streams as they stand in the prompt: encode, project, add anchors."""
+        """Give what stands in the prompt's places: encode, project, add anchors."""
         return self.with_anchors(self.project(self.encode(features, apart=apart)))
 
     def prompt_input(self, heard: Mapping[str, Padded]) -> LlmInput:
@@ -315,8 +346,26 @@ class JointModel(nn.Module):
         kept = tuple(ids[:length])
         return Answer(text=self.chat.text(kept), ids=kept, closed=length is not None)
 
+    def _interleaved(self, projected: Mapping[str, Padded]) -> Padded:
+        anchored = any(stream.interval is not None for stream in self.streams)
+        return layout.interleave(
+            [projected[stream.name] for stream in self.streams],
+            [stream.chunk for stream in self.streams],
+            self.digits_kd if anchored else None,
+            ends=self.ends,
+            dtype=self.projected_dtype,
+        )
+
+    def _anchored(self, frames: Padded, interval: int | None) -> Padded:
+        dtype = self.projected_dtype
+        if interval is None or self.digits_kd is None:
+            return pad([row.to(dtype) for row in frames.rows()])
+        return anchors.insert(
+            frames, self.digits_kd, interval=interval, ends=self.ends, dtype=dtype
+        )
+
     def _places(self, heard: Mapping[str, Padded]) -> list[tuple[int, ...]]:
-        return list(zip(*(heard[stream.name].lens for stream in self.streams), strict=True))
+        return list(zip(*(heard[place].lens for place in self.places), strict=True))
 
     def _with_streams(self, tokens: TokenBatch, heard: Mapping[str, Padded]) -> LlmInput:
         device = self.device
@@ -324,7 +373,7 @@ class JointModel(nn.Module):
         audio_bs = ids_bs.eq(self.chat.audio_id)
         # the audio token need not have an embedding of its own
         embeds_bsd = self._embedding()(ids_bs.masked_fill(audio_bs, self.chat.pad_id))
-        by_clip = zip(*(heard[stream.name].rows() for stream in self.streams), strict=True)
+        by_clip = zip(*(heard[place].rows() for place in self.places), strict=True)
         counts = audio_bs.sum(dim=1).tolist()
         values = [torch.cat(rows)[:count] for rows, count in zip(by_clip, counts, strict=True)]
         source = torch.cat(values).to(embeds_bsd.dtype)

@@ -32,6 +32,12 @@ class Projector(nn.Module):
         self.linear1 = nn.Linear(dim * stack, hidden)
         self.linear2 = nn.Linear(hidden, hidden)
 
+    def start(self) -> None:
+        """Get random weights, on the CPU, where there were none."""
+        self.to_empty(device="cpu")
+        self.linear1.reset_parameters()
+        self.linear2.reset_parameters()
+
     def forward(self, frames: Padded) -> Padded:
         """Give one vector per ``stack`` frames; what is left over at the end is dropped."""
         x_btd: Tensor = frames.values_btd

@@ -31,6 +31,8 @@ class Task(StrEnum):
     DIARIZATION = "diarization"
     TARGET = "target speaker"
     """What makes a recogniser listen to one speaker."""
+    LANGUAGE = "language model"
+    """What a joint model writes with."""
 
 
 class Source(StrEnum):

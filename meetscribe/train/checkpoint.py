@@ -112,11 +112,24 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, notes
 
 
-def remove_old(folder: Path, keep: int) -> None:
-    """Leave the last ``keep`` checkpoints, and the best."""
-    for path in saved(folder)[keep:]:
+def remove_old(folder: Path, keep: int, every: int = 1) -> None:
+    """Leave the latest checkpoint, the last ``keep`` of those due, and the best.
+
+    Parameters
+    ----------
+    every : steps after which one is due; those that a stop made between are needed no more when
+        there is a later one, so that the same ones are left whether a run was stopped or not
+    """
+    latest_first = saved(folder)
+    due = [path for path in latest_first if _step_of(path) % every == 0 or path == latest_first[0]]
+    for path in set(latest_first) - set(due[:keep]):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def _step_of(path: Path) -> int:
+    digits = path.stem.removeprefix("step")
+    return int(digits) if digits.isdigit() else 0
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -47,7 +47,8 @@ class LoopSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0)
     """The highest, reached after ``warmup_steps``; then it falls along half a cosine."""
     warmup_steps: int = Field(100, ge=0)
-    """Steps in which the rate of learning grows from nothing."""
+    """Steps in which the rate of learning grows from nothing; so again when a part of the network
+    begins to learn later."""
     hold: float = Field(0.0, ge=0, lt=1)
     """Share of the steps after those in which it stays at its highest before it falls."""
     weight_decay: float = Field(0.01, ge=0)
@@ -109,6 +110,8 @@ class State:
     best_step: int = -1
     bad_steps: int = 0
     """Steps in a row without a finite gradient."""
+    began: int = 0
+    """Step in which the last part of the network began to learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +287,7 @@ class _Run:
         }
         path = checkpoints.path_of(self._folder, self.state.step)
         checkpoints.save(path, Checkpoint(tensors, about))
-        checkpoints.remove_old(self._folder, self._settings.keep)
+        checkpoints.remove_old(self._folder, self._settings.keep, self._settings.checkpoint_every)
 
     def steps(self) -> Iterator[list[Any]]:
         """Give the batches of every step that is left, those of this process."""
@@ -307,9 +310,6 @@ class _Run:
         import torch
 
         began = time.monotonic()
-        rate = self._rate(self.state.step)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         # all batches of a step count by what is in them, as if they were one
         own = sum(self._task.weight(batch) for batch in batches)
         weight = self._processes.total([own])[0] or 1.0
@@ -335,6 +335,7 @@ class _Run:
         norm = float(
             torch.nn.utils.clip_grad_norm_(self._learning.values(), self._settings.clip_norm)
         )
+        rate = self._set_rate()
         self._apply(norm)
         self.state.step += 1
         totals = self._processes.total(list(sums.values()))
@@ -357,15 +358,26 @@ class _Run:
                 hint="lower learning_rate, or use precision float32",
             )
 
+    def _set_rate(self) -> float:
+        """Give the optimiser the rate of this step, whose gradients are there."""
+        learning = [one for one in self._learning.values() if one.grad is not None]
+        if any(one not in self._optimiser.state for one in learning):
+            self.state.began = self.state.step
+        rate = self._rate(self.state.step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
     def _rate(self, step: int) -> float:
         settings = self._settings
-        if step < settings.warmup_steps:
-            return settings.learning_rate * (step + 1) / settings.warmup_steps
         left = max(1, settings.steps - settings.warmup_steps)
         share = (step - settings.warmup_steps) / left
         share = max(0.0, share - settings.hold) / (1 - settings.hold)
         fall = _FINAL_SHARE + (1 - _FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
-        return settings.learning_rate * fall
+        # AdamW's first steps are of full length however small the gradient is, also those of a
+        # part that begins late: at the full rate they spoil what the others have learnt
+        warm = min(1.0, (step - self.state.began + 1) / max(1, settings.warmup_steps))
+        return settings.learning_rate * fall * warm
 
     def score(self, progress: Progress) -> None:
         """Measure in the first process; the best so far is kept and exported."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import soundfile
 
 from meetscribe import formats
 from meetscribe.engines.joint_groups import utterance_groups
+from meetscribe.engines.joint_kinds import Answer, answer_from_json, answer_to_json, budget
 from meetscribe.engines.joint_models import JointModels, describe_joint, resolve_joint
 from meetscribe.engines.joint_settings import DecodingSettings, JointSettings
-from meetscribe.engines.joint_turns import language_of, link_speakers, read_texts, turns_of
-from meetscribe.engines.joint_writing import Written, budget, longest_that_fits
+from meetscribe.engines.joint_turns import language_of, link_speakers, read_answers, turns_of
+from meetscribe.engines.joint_writing import Written
 from meetscribe.engines.run import Run
 from meetscribe.engines.timer import Timer
 from meetscribe.errors import ConfigError, ModelError, NameNotFoundError, WeightsError
 from meetscribe.ingest import open_mono, plan_mono, probe
+from meetscribe.joint.parse import parse
 from meetscribe.joint.serialise import serialise
 from meetscribe.pipeline.runner import Runner
 from meetscribe.pipeline.spec import load_spec
@@ -172,7 +175,7 @@ def test_the_speakers_of_the_sample_are_linked_when_the_model_writes_the_truth()
     with open_mono(recording, plan_mono(recording)) as audio:
         groups = utterance_groups(true.turns, audio, models.settings.groups)
         written = [_as_written(group, said.utterances) for group in groups]
-        reading = read_texts(written)
+        reading = read_answers(written)
         run_ = Run(recording, "", NoStore(), no_progress, Timer())
         # nothing of the activity stage helps here
         linked = link_speakers(reading, written, Activity(()), audio=audio, run=run_, models=models)
@@ -201,12 +204,16 @@ def _as_written(group: Segment, utterances: tuple[Utterance, ...]) -> Written:
         for one in utterances
         if group.start <= (one.start + one.end) / 2 < group.end
     ]
-    return Written(group, serialise(inside), 1, full=False)
+    return wrote(group, serialise(inside))
+
+
+def wrote(group: Segment, text: str) -> Written:
+    return Written(group, Answer(parse(text), 9, full=False))
 
 
 def test_times_are_put_on_the_meetings_clock_and_inside_their_group() -> None:
     text = serialise([Utterance("x", 0.5, 1.5, "one"), Utterance("y", 1.0, 9.0, "two")])
-    reading = read_texts([Written(Segment(100.0, 102.0), text, 9, full=False)])
+    reading = read_answers([wrote(Segment(100.0, 102.0), text)])
     spans = [(one.utterance.start, one.utterance.end, one.utterance.text) for one in reading.said]
     assert spans == [(100.5, 101.5, "one"), (101.0, 102.0, "two")]
     assert reading.faults == {"outside-clip": 1}
@@ -215,7 +222,7 @@ def test_times_are_put_on_the_meetings_clock_and_inside_their_group() -> None:
 
 def test_words_that_nobody_has_are_kept_apart() -> None:
     text = "<text>\n0.00-1.00>one\n1.00-2.00>two\n</text>\n<speaker>\n</speaker>"
-    reading = read_texts([Written(Segment(5.0, 7.0), text, 9, full=False)])
+    reading = read_answers([wrote(Segment(5.0, 7.0), text)])
     assert len({one.utterance.speaker for one in reading.said}) == 2
     assert not any(one.certain for one in reading.said)
     assert reading.faults["no-speaker"] == 2
@@ -224,7 +231,7 @@ def test_words_that_nobody_has_are_kept_apart() -> None:
 def test_what_is_no_transcript_fails_and_an_empty_one_does_not() -> None:
     group = Segment(0.0, 3.0)
     texts = ["I cannot hear anything", serialise([])]
-    reading = read_texts([Written(group, text, 9, full=False) for text in texts])
+    reading = read_answers([wrote(group, text) for text in texts])
     assert reading.failed == (group,)
     assert reading.said == ()
 
@@ -247,12 +254,17 @@ def test_groups_are_only_as_long_as_the_language_model_can_hold(tmp_path: Path) 
     folder = builders.write_checkpoint(tmp_path, llm=small)
     settings = JointSettings(model=str(folder))
     models = JointModels(settings, device="cpu", threads=1, offline=True)
-    longest_s = longest_that_fits(models)
+    longest_s = models.kind().longest_s(settings)
     assert 5 < longest_s < 20
     decoding = DecodingSettings(max_new_tokens=590)
-    models.settings = settings.model_copy(update={"decoding": decoding})
     with pytest.raises(ModelError, match="600 positions"):
-        longest_that_fits(models)
+        models.kind().longest_s(settings.model_copy(update={"decoding": decoding}))
+
+
+def test_an_answer_is_kept_as_it_was() -> None:
+    for text in (serialise([Utterance("x", 0.5, 1.5, "one")]), "<text>\n0.00-1.00>two", "nothing"):
+        answer = Answer(parse(text), 7, full=True)
+        assert answer_from_json(json.loads(json.dumps(answer_to_json(answer)))) == answer
 
 
 def test_tokens_are_given_by_length() -> None:

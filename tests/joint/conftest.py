@@ -17,6 +17,7 @@ from safetensors import safe_open
 from meetscribe.joint.checkpoint import load
 from meetscribe.joint.model import JointModel
 from tests.conftest import DATA
+from tests.joint import small_catalogue
 
 CASES = {"batch": ("ami_3.2s", "ali_5.1s"), "ami": ("ami_3.2s",), "ali": ("ali_5.1s",)}
 
@@ -70,3 +71,19 @@ def io(goldens: Goldens) -> dict[str, torch.Tensor]:
 def model(goldens: Goldens) -> JointModel:
     """Give the tiny model with everything in float32."""
     return load(goldens.tiny)
+
+
+@pytest.fixture(scope="session")
+def _small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("catalogue")
+    small_catalogue.write(root)
+    return root
+
+
+@pytest.fixture
+def catalogue(_small_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put small models into the catalogue and the cache; give the folder they are in."""
+    monkeypatch.setenv("MEETSCRIBE_PATH", str(_small_models))
+    monkeypatch.setenv("MEETSCRIBE_CACHE", str(_small_models / "cache"))
+    monkeypatch.setenv("MEETSCRIBE_OFFLINE", "1")
+    return _small_models

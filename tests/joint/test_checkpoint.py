@@ -196,7 +196,7 @@ def test_tensors_must_be_exactly_those_of_the_model(folder, name, key, value, wo
     ("values", "words"),
     [
         ({"model_type": "qwen2"}, "model_type 'qwen2'"),
-        ({"audio_encoder_config": {"model_type": "whisper"}}, "model_type 'whisper'"),
+        ({"audio_encoder_config": {"model_type": "wavlm"}}, "model_type 'wavlm'"),
         ({"audio_encoder_config": builders.ENCODER | {"encoder_dim": "x"}}, "encoder_dim"),
         ({"llm_config": {"model_type": "nonsense"}}, "nonsense"),
         ({"llm_config": {}}, "no model_type"),

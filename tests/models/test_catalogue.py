@@ -17,6 +17,7 @@ PUBLISHED = {
     ("whisper-base", "config.json"): ("56a6d8110d311f19", 2_309),
     ("segmentation-3.0", "pytorch_model.bin"): ("da85c29829d4002d", 5_905_440),
     ("campplus-zh-en", "campplus_cn_en_common.pt"): ("92f29b94e6948786", 28_044_640),
+    ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf"): ("b179c9523d0e6a0f", 98_362_432),
 }
 
 

@@ -135,6 +135,34 @@ def test_the_rate_rises_stays_and_falls(tmp_path: Path) -> None:
     assert rates[-1] < 0.01
 
 
+class Later(Line):
+    """The first layer alone learns in the first five steps."""
+
+    def batches(self, first: int, every: int = 1) -> Iterator[torch.Tensor]:
+        for number, batch in zip(count(first, every), super().batches(first, every), strict=False):
+            yield batch if number >= 5 else batch[:2]
+
+    def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if len(batch) > 2:
+            return super().loss(batch)
+        squares = self.network[0](batch).square().sum()
+        return squares, {"squares": squares}
+
+
+@pytest.mark.parametrize("stop_at", [None, 4, 7])
+def test_the_rate_rises_again_when_a_part_begins_to_learn(
+    tmp_path: Path, stop_at: int | None
+) -> None:
+    if stop_at:
+        run(tmp_path, Later(), stop_at=stop_at)
+    run(tmp_path, Later())
+    with (tmp_path / "log.csv").open(newline="") as file:
+        found = [float(row["rate"]) / 0.05 for row in csv.DictReader(file)]
+    fall = [0.02 + 0.49 * (1 + math.cos(math.pi * max(0, step - 3) / 9)) for step in range(12)]
+    warm = [1 / 3, 2 / 3, 1, 1, 1, 1 / 3, 2 / 3, 1, 1, 1, 1, 1]
+    assert found == pytest.approx([one * other for one, other in zip(fall, warm, strict=True)])
+
+
 def test_a_finished_run_does_nothing(tmp_path: Path) -> None:
     first = run(tmp_path)
     before = (tmp_path / "log.csv").read_text()
@@ -266,3 +294,13 @@ def squares() -> Any:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_numbers_come_in_order(workers: int) -> None:
     assert list(in_order(squares, range(3, 9), workers=workers)) == [9, 16, 25, 36, 49, 64]
+
+
+def test_checkpoints_of_a_stop_go_when_there_is_a_later_one(tmp_path: Path) -> None:
+    folder = tmp_path / checkpoint.FOLDER
+    folder.mkdir()
+    for step in (2, 4, 5, 6, 7):
+        checkpoint.path_of(tmp_path, step).touch()
+        checkpoint.remove_old(tmp_path, 2, 2)
+    # 7 is the latest, 5 was one of a stop
+    assert [path.stem for path in checkpoint.saved(tmp_path)] == ["step000007", "step000006"]

@@ -23,10 +23,13 @@ from meetscribe.evaluate.corpora.references import prepared, publish
 from meetscribe.formats import parse_file
 from meetscribe.onestage.adapter import load_adapter
 from meetscribe.train import SimulationSettings, simulate
-from meetscribe.train.onestage.corpora import MeetingSet, _stretches, load_meetings
+from meetscribe.train.corpora import stretches
+from meetscribe.train.data_settings import CorpusSettings
+from meetscribe.train.machine import Machine
+from meetscribe.train.onestage.corpora import GAP_S, MeetingSet, load_meetings
 from meetscribe.train.onestage.meetings import MeetingScenes, MixedScenes
-from meetscribe.train.onestage.run import Machine, _identity, gather, prepare, run
-from meetscribe.train.onestage.settings import CorpusSettings, SceneSettings
+from meetscribe.train.onestage.run import _identity, gather, prepare, run
+from meetscribe.train.onestage.settings import SceneSettings
 from meetscribe.types import SAMPLE_RATE_HZ, Transcript, Turn, Utterance
 from tests.train.test_onestage_run import column
 from tests.train.tiny import settings_of, tiny_training
@@ -235,9 +238,9 @@ def test_speech_that_nobody_wrote_down_spoils_a_stretch() -> None:
     words = said(("a", 1.0, 2.0), ("b", 4.0, 5.0), ("a", 7.0, 8.0), ("b", 11.0, 12.0))
     words[2] = dataclasses.replace(words[2], text=" ")
     turns = [Turn(0.95, 2.05, "a"), Turn(4.0, 5.0, "b"), Turn(4.8, 5.5, "c"), Turn(11, 12, "b")]
-    found = [one for one in _stretches(words, turns, [(0.0, 10.0)]) if one.said]
+    found = [one for one in stretches(words, turns, [(0.0, 10.0)], gap_s=GAP_S) if one.said]
     assert [(one.start, one.end) for one in found] == [(1.0, 2.0)]
-    found = [one for one in _stretches(words, turns[:1], [(0.0, 20.0)]) if one.said]
+    found = [one for one in stretches(words, turns[:1], [(0.0, 20.0)], gap_s=GAP_S) if one.said]
     assert [one.start for one in found] == [1.0, 4.0, 11.0]
 
 
@@ -250,7 +253,7 @@ def test_nothing_crosses_the_ends_of_a_stretch(
 ) -> None:
     words = said(*((who, start / 10, (start + length) / 10) for who, start, length in first))
     turns = [Turn(start / 10, (start + length) / 10, who) for who, start, length in more]
-    made = list(_stretches(words, turns, [(0.0, 25.0)]))
+    made = list(stretches(words, turns, [(0.0, 25.0)], gap_s=GAP_S))
     spans = [(one.start, one.end) for one in [*words, *turns]]
     for one in made:
         for start, end in spans:

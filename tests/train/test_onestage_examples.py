@@ -14,9 +14,9 @@ from meetscribe.config import build
 from meetscribe.errors import ConfigError
 from meetscribe.onestage.features import log_mel
 from meetscribe.spatial.embedding_inputs import SpatialPlanes
-from meetscribe.train.onestage.bank import make_banks, make_room
-from meetscribe.train.onestage.examples import ExampleMaker
-from meetscribe.train.onestage.library import (
+from meetscribe.train.bank import make_banks, make_room
+from meetscribe.train.data_settings import RoomSettings, SpeechSettings
+from meetscribe.train.library import (
     Library,
     Piece,
     dev_speakers,
@@ -24,16 +24,11 @@ from meetscribe.train.onestage.library import (
     draw_stretch,
     make_library,
 )
+from meetscribe.train.onestage.examples import ExampleMaker
 from meetscribe.train.onestage.scenes import Scene, SceneMaker
-from meetscribe.train.onestage.settings import (
-    OnestageTraining,
-    RoomSettings,
-    SceneSettings,
-    SpeechSettings,
-    Stage,
-)
-from meetscribe.train.onestage.wording import Atom, Written, cut, sentence, write
+from meetscribe.train.onestage.settings import OnestageTraining, SceneSettings, Stage
 from meetscribe.train.speech import speech_regions
+from meetscribe.train.wording import Atom, Written, cut, sentence, write
 from meetscribe.types import SAMPLE_RATE_HZ, Segment, Word
 from tests.train.builders import write_table
 from tests.train.tiny import settings_of, tiny_training

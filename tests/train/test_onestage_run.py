@@ -26,10 +26,11 @@ from meetscribe.onestage.adapter import (
     load_adapter,
     save_adapter,
 )
+from meetscribe.train.machine import Machine
 from meetscribe.train.onestage import card as cards
 from meetscribe.train.onestage.card import Trained, export
 from meetscribe.train.onestage.plain import plain_encodings
-from meetscribe.train.onestage.run import Machine, prepare, run
+from meetscribe.train.onestage.run import prepare, run
 from meetscribe.train.onestage.score import score, summary
 from meetscribe.train.onestage.settings import OnestageTraining
 from tests.train.tiny import SHAPE, settings_of, tiny_training, write_config

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meetscribe.errors import OutputError
 from meetscribe.files import write_atomic
+from meetscribe.train.attribution import meeting_line, speech_lines
 from meetscribe.train.checkpoint import write_whole
 from meetscribe.train.onestage.corpora import MeetingSet
 from meetscribe.train.onestage.settings import OnestageTraining
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 LARGEST_BYTES = 25_000_000
-_ATTRIBUTION = {
-    "librispeech": "LibriSpeech (Panayotov et al. 2015; derived from LibriVox), CC BY 4.0",
-    "vctk": "VCTK (Yamagishi, Veaux and MacDonald 2019), CC BY 4.0",
-    "aishell1": "AISHELL-1 (Bu et al. 2017), Apache-2.0",
-    "aishell3": "AISHELL-3 (Shi et al. 2020), Apache-2.0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +90,7 @@ def card(
     """Give the model card, Markdown."""
     settings = trained.settings
     embedding, target = settings.model.embedding, settings.model.target
-    speech: dict[str, float] = {}
-    for name, minutes in trained.speech.items():
-        speech[_named(name)] = speech.get(_named(name), 0.0) + minutes
-    corpora = [f"- {name}: {minutes:.0f} min" for name, minutes in speech.items()]
+    corpora = speech_lines(trained.speech)
     stage = settings.scenes.stages[-1]
     examples = trained.batches * settings.scenes.batch * step
     regions = "regions" if trained.meetings else "simulated regions"
@@ -166,9 +158,14 @@ def _about_meetings(meetings: tuple[MeetingSet, ...]) -> dict[str, Any]:
 
 
 def _real(one: MeetingSet) -> str:
-    return (
-        f"- real meetings of {one.name} ({one.licence or 'see its own licence'}; {one.reference}): "
-        f"{len(one.meetings)}, {sum(one.minutes):.0f} min of speech, {one.share:.0%} of the regions"
+    return meeting_line(
+        one.name,
+        licence=one.licence,
+        reference=one.reference,
+        meetings=len(one.meetings),
+        minutes=sum(one.minutes),
+        share=one.share,
+        of="regions",
     )
 
 
@@ -183,8 +180,3 @@ def _table(scores: Mapping[str, float], baseline: Mapping[str, float] | None) ->
     if baseline is not None:
         lines.append(row("plain Whisper, best channel", baseline))
     return [*lines, row("this adapter", scores)]
-
-
-def _named(name: str) -> str:
-    found = [text for key, text in _ATTRIBUTION.items() if name.lower().startswith(key)]
-    return found[0] if found else f"{name} (see its own licence)"

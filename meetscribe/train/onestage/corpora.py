@@ -1,9 +1,6 @@
-"""Prepared corpora as training data: where all that is said in real meetings is known.
+"""Prepared corpora as training data: stretches of real meetings, and moments of one speaker alone.
 
-    corpus.json, rttm/, seglst/, uem/ -> load_meetings -> MeetingSet: stretches and moments alone
-
-A stretch is speech without a moment of silence in it: nobody's utterance crosses its ends, so that
-whole stretches can be cut out with all their words. Audio stays where it is.
+corpus.json, rttm/, seglst/, uem/ -> load_meetings -> MeetingSet
 """
 
 from __future__ import annotations
@@ -11,43 +8,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.errors import AudioError, ConfigError
 from meetscribe.evaluate.corpora import Corpus, CorpusSession, load
-from meetscribe.formats import parse_file, uem
-from meetscribe.formats.reading import read_text
 from meetscribe.spatial.solo_segments import solo_runs
-from meetscribe.train.onestage.settings import CorpusSettings, SceneSettings
-from meetscribe.types import Layout, Recording, Segment, Turn, Utterance
+from meetscribe.train.corpora import (
+    Span,
+    Stretch,
+    choose_sessions,
+    recording_of,
+    references_of,
+    stretches,
+)
+from meetscribe.train.data_settings import CorpusSettings
+from meetscribe.train.onestage.settings import SceneSettings
+from meetscribe.types import Recording, Segment
 
 EDGE_S = 0.1
 """Around a region there is at least so much, where the gap beside it has that."""
-_GAP_S = 0.2
+GAP_S = 0.2
 """Stretches lie at least so far apart: references are not exact."""
-_UNSAID_S = 0.1
-"""A turn may be longer than its utterance by this."""
 _FEWEST = 2
 _ARRAY = {"array", "auto"}
 """What a manifest may say of channels of which all are used."""
-
-Span = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """``said`` are its utterances, sorted; none where not all that is said is known."""
-
-    start: float
-    end: float
-    said: tuple[Utterance, ...]
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.end - self.start
 
 
 @dataclass(frozen=True)
@@ -130,7 +114,9 @@ def load_meetings(
         If there is no such condition or split, or no session can be used.
     """
     corpus = load(wanted.path)
-    sessions, condition = _chosen(corpus, wanted)
+    sessions, condition = choose_sessions(
+        corpus, wanted, layouts=_ARRAY, expected="all microphones of an array"
+    )
     longest_s = min(stage.longest_s for stage in scenes.stages)
     left_out: Counter[str] = Counter()
     meetings: list[Meeting] = []
@@ -143,7 +129,7 @@ def load_meetings(
             left_out[f"not in '{language}'"] += 1
             continue
         try:
-            recording = _recording(corpus, session, condition)
+            recording = recording_of(corpus, session, condition)
         except AudioError:
             left_out["the recording cannot be read"] += 1
             continue
@@ -174,62 +160,15 @@ def load_meetings(
     return found, notes
 
 
-def _chosen(corpus: Corpus, wanted: CorpusSettings) -> tuple[tuple[CorpusSession, ...], str]:
-    """Give the sessions of the split, and the condition whose audio is used."""
-    if wanted.split is None and any(session.splits for session in corpus.sessions):
-        raise ConfigError(
-            f"corpora: {wanted.path} is divided into splits, expected one to be named",
-            hint="those for measuring must stay out: split: train",
-        )
-    found = corpus.select(
-        condition=wanted.condition, split=wanted.split, partition=wanted.partition
-    )
-    condition = wanted.condition or corpus.only_condition(found)
-    others = {one.channels.get(condition, "auto") for one in found} - _ARRAY
-    if others:
-        raise ConfigError(
-            f"corpora: {wanted.path}, condition '{condition}': channels are '{min(others)}', "
-            "expected all microphones of an array",
-            hint=f"there are: {', '.join(corpus.conditions)}",
-        )
-    return found, condition
-
-
-def _recording(corpus: Corpus, session: CorpusSession, condition: str) -> Recording:
-    files = [corpus.path(file).absolute() for file in session.audio.get(condition, ())]
-    if not files:
-        raise AudioError(f"{session.session_id}: no audio of condition '{condition}'")
-    return ingest.probe(
-        files,
-        session_id=session.session_id,
-        as_channels=len(files) > 1,
-        # nothing needs to be guessed
-        layout=Layout.ARRAY,
-    )
-
-
 def _meeting(
     corpus: Corpus, session: CorpusSession, recording: Recording, *, least_s: float
 ) -> Meeting:
-    words = parse_file(corpus.path(session.seglst)).utterances
-    turns = parse_file(corpus.path(session.rttm)).turns if session.rttm else ()
-    turns = turns or tuple(Turn(one.start, one.end, one.speaker) for one in words)
-    scored = _scored(corpus, session, recording.duration)
+    words, turns, scored = references_of(corpus, session, recording.duration)
     alone = {
         speaker: tuple(run for run in _inside(runs, scored) if run.duration >= least_s)
         for speaker, runs in solo_runs(turns).items()
     }
-    return Meeting(recording, tuple(_stretches(words, turns, scored)), alone)
-
-
-def _scored(corpus: Corpus, session: CorpusSession, duration: float) -> list[Span]:
-    """Give where everything is written down, within the recording."""
-    regions: list[Span] = [(0.0, duration)]
-    if session.uem:
-        path = corpus.path(session.uem)
-        told = uem.parse(read_text(path), path=str(path))
-        regions = [region for own in told.values() for region in own] or regions
-    return [(start, min(end, duration)) for start, end in sorted(regions) if start < duration]
+    return Meeting(recording, tuple(stretches(words, turns, scored, gap_s=GAP_S)), alone)
 
 
 def _inside(runs: Iterable[Segment], scored: Sequence[Span]) -> Iterator[Segment]:
@@ -238,73 +177,3 @@ def _inside(runs: Iterable[Segment], scored: Sequence[Span]) -> Iterator[Segment
             both = run & Segment(start, end)
             if both is not None:
                 yield both
-
-
-def _stretches(
-    said: Iterable[Utterance], turns: Iterable[Turn], scored: Sequence[Span]
-) -> Iterator[Stretch]:
-    """Put together what overlaps or nearly touches; what nobody wrote down spoils a stretch."""
-    said = list(said)
-    spans: list[tuple[float, float, Utterance | None]] = [
-        (one.start, one.end, one if one.text.strip() else None) for one in said
-    ]
-    spans += [(start, end, None) for start, end in _unsaid(said, turns)]
-    spans += [(start, end, None) for start, end in _outside(scored)]
-    spans.sort(key=lambda span: span[:2])
-    together: list[tuple[float, float, Utterance | None]] = []
-    end = 0.0
-    for span in spans:
-        if together and span[0] - end >= _GAP_S:
-            yield _stretch(together)
-            together = []
-        end = max(end, span[1]) if together else span[1]
-        together.append(span)
-    if together:
-        yield _stretch(together)
-
-
-def _stretch(spans: Sequence[tuple[float, float, Utterance | None]]) -> Stretch:
-    known = [one for _, _, one in spans if one is not None]
-    said = tuple(known) if len(known) == len(spans) else ()
-    return Stretch(spans[0][0], max(end for _, end, _ in spans), said)
-
-
-def _unsaid(said: Iterable[Utterance], turns: Iterable[Turn]) -> Iterator[Span]:
-    """Give the parts of turns that lie in no utterance of their speaker."""
-    own: dict[str, list[Span]] = {}
-    for one in said:
-        own.setdefault(one.speaker, []).append((one.start - _UNSAID_S, one.end + _UNSAID_S))
-    merged = {speaker: _merged(spans) for speaker, spans in own.items()}
-    by_speaker: dict[str, list[Turn]] = {}
-    for turn in sorted(turns):
-        by_speaker.setdefault(turn.speaker, []).append(turn)
-    for speaker, all_turns in by_speaker.items():
-        covers, first = merged.get(speaker, []), 0
-        for turn in all_turns:
-            while first < len(covers) and covers[first][1] <= turn.start:
-                first += 1
-            start = turn.start
-            for cover in covers[first:]:
-                if cover[0] >= turn.end:
-                    break
-                if cover[0] > start:
-                    yield start, cover[0]
-                start = max(start, cover[1])
-            if start < turn.end:
-                yield start, turn.end
-
-
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    made: list[Span] = []
-    for start, end in sorted(spans):
-        if made and start <= made[-1][1]:
-            made[-1] = (made[-1][0], max(made[-1][1], end))
-        else:
-            made.append((start, end))
-    return made
-
-
-def _outside(scored: Sequence[Span]) -> Iterator[Span]:
-    """Give all time that is not scored, before the start and after the end too."""
-    edges = [float("-inf"), *(edge for span in _merged(scored) for edge in span), float("inf")]
-    yield from ((start, end) for start, end in list(pairwise(edges))[::2])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from meetscribe.ingest.decode import Decoder
+from meetscribe.train.corpora import read_span
 from meetscribe.train.onestage.corpora import EDGE_S, Meeting, MeetingSet
 from meetscribe.train.onestage.scenes import (
     APART_S,
@@ -228,12 +228,12 @@ def _cut_out(
     turns: list[Turn] = []
     begin = 0
     for name, span in alone.items():
-        own_cn = _read(recording, channels, span)
+        own_cn = read_span(recording, channels, span)
         end = begin + own_cn.shape[1]
         turns.append(Turn(begin / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ, name))
         parts += [own_cn, apart_cn]
         begin = end + apart_cn.shape[1]
-    parts.append(_read(recording, channels, region))
+    parts.append(read_span(recording, channels, region))
     start = begin / SAMPLE_RATE_HZ
     late = start - region.start
     spoken = [Turn(one.start + late, one.end + late, one.speaker) for one in said]
@@ -249,16 +249,3 @@ def _cut_out(
         overlap=overlap_share(spoken),
         array=of,
     )
-
-
-def _read(recording: Recording, channels: Sequence[int], span: Segment) -> Samples:
-    """Give the samples of a span at 16 kHz, zeros where the file ends early."""
-    num_samples = round(span.duration * SAMPLE_RATE_HZ)
-    made_cn = np.zeros((len(channels), num_samples), np.float32)
-    first = 0
-    with Decoder(recording, channels, start=span.start, duration=span.duration) as decoder:
-        for block_cn in decoder.blocks(span.duration):
-            kept_cn = block_cn[:, : num_samples - first]
-            made_cn[:, first : first + kept_cn.shape[1]] = kept_cn
-            first += kept_cn.shape[1]
-    return made_cn

@@ -2,64 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meetscribe.engines.device import check_present, torch_device
-from meetscribe.errors import ConfigError, OutputError
+from meetscribe.errors import ConfigError
 from meetscribe.models import resolve_whisper
 from meetscribe.train.loop import Result, train
-from meetscribe.train.onestage.bank import RoomBank, make_banks
+from meetscribe.train.machine import Machine
+from meetscribe.train.material import Material, Note, make_material, speech_minutes
 from meetscribe.train.onestage.card import Trained, export
 from meetscribe.train.onestage.corpora import MeetingSet, load_meetings
 from meetscribe.train.onestage.examples import ExampleMaker
-from meetscribe.train.onestage.library import (
-    Library,
-    dev_speakers,
-    make_library,
-    whisper_words,
-)
 from meetscribe.train.onestage.meetings import MeetingScenes, MixedScenes, Scenes
 from meetscribe.train.onestage.scenes import SceneMaker
 from meetscribe.train.onestage.score import summary
 from meetscribe.train.onestage.settings import OnestageTraining
 from meetscribe.train.onestage.task import OnestageTask
-from meetscribe.train.processes import ALONE, Processes, launch, own_device, together
-from meetscribe.types import SAMPLE_RATE_HZ, Progress, no_progress
+from meetscribe.train.processes import ALONE, Processes, own_device, together
+from meetscribe.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from meetscribe.onestage.adapter import SpatialWhisper
-    from meetscribe.train.onestage.library import Hear
 
 ADAPTER = "adapter"
 _TRAIN_STREAM, _DEV_STREAM = 11, 12
-_MOST_WORKERS = 15
-
-Note = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What the run may use. ``workers`` make examples beside the training; None: chosen."""
-
-    device: str = "auto"
-    workers: int | None = None
-    threads: int | None = None
-    minutes: float | None = None
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained and scored on."""
+    """What is trained and scored on: simulated, and regions of real meetings."""
 
-    training: Library
-    dev: Library
-    rooms: RoomBank
-    dev_rooms: RoomBank
-    notes: tuple[str, ...]
+    material: Material
     meetings: tuple[MeetingSet, ...] = ()
 
 
@@ -141,7 +117,7 @@ def prepare(
     device = torch_device(machine.device)
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
-    workers = _workers(machine, device)
+    workers = machine.workers_for(device)
     data = gather(settings, work or output / "work", workers=workers, progress=progress, note=note)
     folder = whisper_folder(settings.model.target.base)
     with torch.random.fork_rng(devices=()):
@@ -221,27 +197,18 @@ def gather(
     Real meetings are looked at first: what is amiss there is said before the long work.
     """
     meetings, notes = _meetings(settings)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{work}: cannot be made: {error.strerror or error}") from error
-    base = settings.model.target.base
-    heard_by = base if settings.speech.listen else ""
-    hear: Hear | None = _Listener(base) if settings.speech.listen else None
-    library, more = make_library(
-        settings.speech, work, hear=hear, recogniser=heard_by, progress=progress
+    material = make_material(
+        settings.speech,
+        settings.rooms,
+        work,
+        recogniser=settings.model.target.base,
+        longest_piece_s=max(stage.piece_s[1] for stage in settings.scenes.stages),
+        notes=notes,
+        workers=workers,
+        progress=progress,
+        note=note,
     )
-    notes += more
-    worded = library.with_pieces(max(stage.piece_s[1] for stage in settings.scenes.stages))
-    if len(worded.utterances) < len(library.utterances):
-        left_out = len(library.utterances) - len(worded.utterances)
-        notes.append(f"{left_out} utterances without words: no piece of them is short enough")
-    for line in notes:
-        note(line)
-    held_out = dev_speakers(worded.names, settings.speech.dev_speakers)
-    rooms, dev_rooms = make_banks(settings.rooms, work, workers=workers, progress=progress)
-    training, dev = library.without(held_out), library.only(held_out)
-    return Data(training, dev, rooms, dev_rooms, tuple(notes), meetings)
+    return Data(material, meetings)
 
 
 def _meetings(settings: OnestageTraining) -> tuple[tuple[MeetingSet, ...], list[str]]:
@@ -259,32 +226,15 @@ def _meetings(settings: OnestageTraining) -> tuple[tuple[MeetingSet, ...], list[
     return tuple(sets), notes
 
 
-class _Listener:
-    """The cascade's recogniser, loaded when the first utterance is to be heard."""
-
-    def __init__(self, base: str) -> None:
-        self._base = base
-        self._hear: Hear | None = None
-
-    def __call__(self, samples_n: Any, language: str) -> Any:  # noqa: ANN401 - as ``Hear``
-        if self._hear is None:
-            from meetscribe.recognize.settings import RecognizerSettings
-            from meetscribe.recognize.whisper import Recognizer
-
-            # the prompt asks for spontaneous speech, which read speech is not
-            settings = RecognizerSettings(prompt="", batch_size=1)
-            folder = resolve_whisper(self._base)
-            self._hear = whisper_words(Recognizer(settings, model_dir=folder))
-        return self._hear(samples_n, language)
-
-
 def _makers(
     settings: OnestageTraining, data: Data, num_mel_bins: int, processes: int
 ) -> tuple[ExampleMaker, ExampleMaker]:
     all_channels = settings.model.embedding.num_channels is not None
-    scenes, seed = settings.scenes, settings.loop.seed
+    scenes, seed, material = settings.scenes, settings.loop.seed, data.material
     num_batches = settings.loop.steps * settings.loop.accumulate * processes
-    simulated = SceneMaker(scenes, data.training, data.rooms, seed, _TRAIN_STREAM, all_channels)
+    simulated = SceneMaker(
+        scenes, material.training, material.rooms, seed, _TRAIN_STREAM, all_channels
+    )
     training: Scenes = simulated
     if data.meetings:
         real = [
@@ -292,7 +242,7 @@ def _makers(
         ]
         training = MixedScenes(simulated, tuple(real))
     # always the same ones, whatever the seed of the training
-    dev = SceneMaker(scenes, data.dev, data.dev_rooms, 0, _DEV_STREAM, all_channels)
+    dev = SceneMaker(scenes, material.dev, material.dev_rooms, 0, _DEV_STREAM, all_channels)
     model = settings.model
     alone = settings.distil > 0 or (settings.mel > 0 and model.correct_mel)
     return (
@@ -301,28 +251,16 @@ def _makers(
     )
 
 
-def _workers(machine: Machine, device: str) -> int:
-    if machine.workers is not None:
-        return machine.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    spare = max(0, (cores or 1) // launch().local_count - 1)
-    # beside a GPU all cores make examples; a CPU makes them far faster than it learns from them
-    return min(spare, _MOST_WORKERS) if device != "cpu" else min(spare, 1)
-
-
 def _trained(
     settings: OnestageTraining, data: Data, baseline: Mapping[str, float] | None, processes: int
 ) -> Trained:
-    minutes: dict[str, float] = {}
-    for one in data.training.utterances:
-        corpus = one.path.replace("\\", "/").partition("/")[0]
-        minutes[corpus] = minutes.get(corpus, 0.0) + one.num_samples / SAMPLE_RATE_HZ / 60
+    material = data.material
     return Trained(
         settings,
-        speech=minutes,
-        speakers=len(data.training.names),
-        held_out=tuple(data.dev.names),
-        left_out=data.notes,
+        speech=speech_minutes(material.training),
+        speakers=len(material.training.names),
+        held_out=tuple(material.dev.names),
+        left_out=material.notes,
         baseline=baseline,
         meetings=data.meetings,
         batches=settings.loop.accumulate * processes,
@@ -343,5 +281,5 @@ def _identity(settings: OnestageTraining, data: Data, processes: int) -> dict[st
     del told["corpora"]
     if data.meetings:
         told["meetings"] = [[one.name, one.share, one.content_hash()] for one in data.meetings]
-    told["utterances"] = [data.training.path.name, len(data.training.utterances)]
+    told["utterances"] = [data.material.training.path.name, len(data.material.training.utterances)]
     return told

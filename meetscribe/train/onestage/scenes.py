@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meetscribe.train.noise import Colour, DiffuseNoise
-from meetscribe.train.onestage.bank import Room, RoomBank
-from meetscribe.train.onestage.library import (
+from meetscribe.train.bank import Room, RoomBank
+from meetscribe.train.hearing import add_noise, add_voice
+from meetscribe.train.library import (
     Library,
     Piece,
     Samples,
@@ -40,12 +40,7 @@ APART_S = 0.4
 """Between moments alone: so long it takes until a room is quiet enough."""
 _EDGE_S = (0.1, 0.5)
 _BREATH_S = 0.2
-_UTTERANCE_DB, _MICROPHONE_DB = 1.5, 0.7
-_LEVEL_DB = (-25.0, 0.0)
-_PEAK = 0.4
-_FADE = 160
 _TRIES = 20
-_LEAST_RMS = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,32 +263,24 @@ class _Mix:
     def _add(
         self, images: Samples, voice: int, dry_n: Samples, start: float, gain_db: float
     ) -> None:
-        from scipy.signal import oaconvolve
-
-        gain_db += self._rng.uniform(-_UTTERANCE_DB, _UTTERANCE_DB)
-        dry_n = dry_n * np.float32(10 ** (gain_db / 20))
-        fade_n = np.linspace(0, 1, min(_FADE, len(dry_n)), dtype=np.float32)
-        dry_n[: len(fade_n)] *= fade_n
-        dry_n[-len(fade_n) :] *= fade_n[::-1]
-        heard_cn = oaconvolve(dry_n[None], self._responses_kcn[self._seats[voice]], axes=1)
-        first = max(0, round(start * SAMPLE_RATE_HZ))
-        kept_cn = heard_cn[:, : images.shape[2] - first]
-        images[voice][:, first : first + kept_cn.shape[1]] += kept_cn
+        add_voice(
+            images[voice],
+            dry_n,
+            self._responses_kcn[self._seats[voice]],
+            first=round(start * SAMPLE_RATE_HZ),
+            gain_db=gain_db,
+            rng=self._rng,
+        )
 
     def _mixed(self, images: Samples, first: int) -> tuple[Samples, Samples]:
         """Give the mixture with noise, and the gain of every channel in it, (C, 1)."""
-        rng = self._rng
-        speech_cn = images.sum(axis=0)
-        heard_n = speech_cn[0, first:] if np.any(speech_cn[0, first:]) else speech_cn[0]
-        rms = max(_LEAST_RMS, float(np.sqrt(np.mean(np.square(heard_n, dtype=np.float64)))))
-        noise = DiffuseNoise(self._microphones_c3, Colour.draw(rng), rng)
-        noise_rms = np.float32(rms * 10 ** (-rng.uniform(*self._stage.snr_db) / 20))
-        mixture_cn = speech_cn + noise_rms * noise.read(speech_cn.shape[1])
-        gain_c = 10 ** (rng.normal(0.0, _MICROPHONE_DB, len(mixture_cn)) / 20)
-        peak = max(_LEAST_RMS, float(np.abs(mixture_cn).max()))
-        level = _PEAK / peak * 10 ** (rng.uniform(*_LEVEL_DB) / 20)
-        gain_c1 = (gain_c * level).astype(np.float32)[:, None]
-        return mixture_cn * gain_c1, gain_c1
+        return add_noise(
+            images.sum(axis=0),
+            self._microphones_c3,
+            since=first,
+            snr_db=self._stage.snr_db,
+            rng=self._rng,
+        )
 
 
 def draw_channels(

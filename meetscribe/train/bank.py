@@ -21,7 +21,7 @@ from meetscribe.config import config_hash
 from meetscribe.errors import ConfigError, WeightsError
 from meetscribe.train import checkpoint
 from meetscribe.train.checkpoint import Checkpoint
-from meetscribe.train.onestage.settings import RoomSettings
+from meetscribe.train.data_settings import RoomSettings
 from meetscribe.train.prefetch import in_order
 from meetscribe.train.rooms import draw_scene, simulate_room
 from meetscribe.train.settings import SimulationSettings

@@ -29,10 +29,10 @@ from meetscribe.errors import AudioError, ConfigError, OutputError
 from meetscribe.files import write_atomic
 from meetscribe.ingest import InMemory
 from meetscribe.train.checkpoint import write_whole
-from meetscribe.train.onestage.settings import SpeechSettings
-from meetscribe.train.onestage.wording import Atom, Written, cut, sentence, write
+from meetscribe.train.data_settings import SpeechSettings
 from meetscribe.train.settings import SimulationSettings
 from meetscribe.train.speech import Corpus, Reading, load_corpus, read_samples, speech_regions
+from meetscribe.train.wording import Atom, Written, cut, sentence, write
 from meetscribe.types import SAMPLE_RATE_HZ, Progress, Segment, Word, no_progress
 
 if TYPE_CHECKING:
