@@ -3,12 +3,17 @@
 one signal -> turns by voice (as the cascade has them) -> utterance groups -> text of each
 -> turns on the meeting's clock -> persons, by voice -> Transcript
 
+Of an array the model hears the best channel, or this and the places of the speakers, or each
+speaker's separated stream: ``joint_signal``. Streams have a speaker, so nobody is linked there.
+
 The turns and words are the model's. Those of the activity stage only say where groups begin and
 end, and who in one group is who in another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +21,10 @@ from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines.device import check_present
 from meetscribe.engines.engine import EngineBase
-from meetscribe.engines.joint_groups import utterance_groups
 from meetscribe.engines.joint_models import JointModels
 from meetscribe.engines.joint_settings import JointSettings
+from meetscribe.engines.joint_signal import OneSignal, StreamSignal, open_signal
+from meetscribe.engines.joint_streams import own_words
 from meetscribe.engines.joint_turns import (
     Reading,
     language_of,
@@ -29,11 +35,13 @@ from meetscribe.engines.joint_turns import (
 from meetscribe.engines.joint_writing import Written, write
 from meetscribe.engines.mono_signal import layout_warnings, plan_signal
 from meetscribe.engines.run import Run
+from meetscribe.engines.separated import with_underneath
 from meetscribe.engines.timer import Timer
 from meetscribe.engines.who_speaks import who_speaks
 from meetscribe.types import (
     Activity,
     AudioReader,
+    Layout,
     Progress,
     Recording,
     Store,
@@ -64,21 +72,21 @@ class JointEngine(EngineBase[JointSettings, JointModels]):
         with timer("models"):
             self.models.fetch(progress)
         plan = plan_signal(recording, self.settings)
+        array = plan_array(recording, self.settings)
         # as the cascade names its inputs: both share what the activity stage keeps
-        inputs = config_hash(recording.content_hash, repr(plan))
+        planned = (plan,) if array is None else (plan, array)
+        inputs = config_hash(recording.content_hash, *map(repr, planned))
         run = Run(recording, inputs, store, progress, timer)
-        with timer("read"):
-            audio = ingest.open_mono(recording, plan, progress=run.report("read"))
-        with audio:
+        with ExitStack() as opened:
+            with timer("read"):
+                report = run.report("read")
+                audio = opened.enter_context(ingest.open_mono(recording, plan, progress=report))
+                channels = None
+                if array is not None:
+                    channels = opened.enter_context(run.open_channels(array))
             with timer("activity"):
-                activity = who_speaks(audio, run, self.models.activity)
-            with timer("recognize"):
-                written = self._write(audio, activity, run)
-                reading = read_answers(written)
-            with timer("link"):
-                linked = link_speakers(
-                    reading, written, activity, audio=audio, run=run, models=self.models
-                )
+                activity = self._activity(audio, channels, run)
+            written, reading, linked, more = self._hear(audio, channels, activity, run)
             duration, notes = audio.duration, audio.notes
         language = self._language(linked)
         utterances = tuple(one for one in _in_script(linked, language, self.settings) if one.text)
@@ -88,29 +96,91 @@ class JointEngine(EngineBase[JointSettings, JointModels]):
             turns=turns_of(linked),
             language=language if utterances else "",
             duration=duration,
-            provenance=self.provenance(timer, groups=_counted(written, reading)),
+            provenance=self.provenance(timer, groups={**_counted(written, reading), **more}),
             warnings=(
-                *layout_warnings(recording, plan.reason),
+                *layout_warnings(recording, _how(plan, array, self.settings)),
+                *_array_notes(array, self.settings),
                 *notes,
                 *activity.notes,
                 *_reading_warnings(written, reading),
+                *_leakage_warnings(more),
             ),
         )
 
-    def _write(self, audio: AudioReader, activity: Activity, run: Run) -> list[Written]:
-        if not activity.turns:
+    def _activity(
+        self, audio: AudioReader, channels: ingest.ChannelAudio | None, run: Run
+    ) -> Activity:
+        """Say who speaks when; before speakers are separated, also who speaks under others."""
+        activity = who_speaks(audio, run, self.models.activity, channels=channels)
+        if channels is None or self.settings.signal != "separated":
+            return activity
+        return with_underneath(activity, channels, run, self.models.activity)
+
+    def _hear(
+        self,
+        audio: AudioReader,
+        channels: ingest.ChannelAudio | None,
+        activity: Activity,
+        run: Run,
+    ) -> tuple[list[Written], Reading, tuple[Utterance, ...], dict[str, int]]:
+        """Give what was written, what could be read of it, whose it is, and what was left out."""
+        with run.timer("recognize"):
+            with open_signal(audio, channels, activity, run, self.models) as signal:
+                written = self._write(signal, run)
+            reading = read_answers(written)
+        if isinstance(signal, StreamSignal):
+            own = own_words(written, reading, self.settings.leakage)
+            return written, reading, own.utterances, {"leaked": own.leaked, "copied": own.copied}
+        with run.timer("link"):
+            linked = link_speakers(
+                reading, written, activity, audio=audio, run=run, models=self.models
+            )
+        return written, reading, linked, {}
+
+    def _write(self, signal: OneSignal, run: Run) -> list[Written]:
+        if not signal.turns:
             return []
         run.progress("recognize", 0.0)
         longest_s = self.models.kind().longest_s(self.settings)
         settings = self.settings.groups.model_copy(update={"longest_s": longest_s})
-        groups = utterance_groups(activity.turns, audio, settings)
-        written = write(groups, activity.turns, audio, run, self.models)
+        written = write(signal.items(settings), signal, run, self.models)
         run.progress("recognize", 1.0)
         return written
 
     def _language(self, utterances: tuple[Utterance, ...]) -> str:
         given = self.settings.language
         return language_of(utterances) if given == "auto" else given
+
+
+def plan_array(recording: Recording, settings: JointSettings) -> ingest.ChannelPlan | None:
+    """Choose the channels that are heard together; None where the model hears one signal.
+
+    Raises
+    ------
+    AudioError
+        If a file cannot be read.
+    """
+    if settings.signal == "best-channel" or recording.layout is not Layout.ARRAY:
+        return None
+    array = ingest.plan_channels(recording, settings.listed_channels)
+    return array if len(array.channels) > 1 else None
+
+
+def _how(plan: ingest.MonoPlan, array: ingest.ChannelPlan | None, settings: JointSettings) -> str:
+    if array is None:
+        return plan.reason
+    if settings.signal == "separated":
+        return f"speakers separated with {len(array.channels)} channels"
+    return f"{plan.reason}; places of the speakers heard with {len(array.channels)} channels"
+
+
+def _array_notes(array: ingest.ChannelPlan | None, settings: JointSettings) -> tuple[str, ...]:
+    if array is not None:
+        return array.notes
+    if settings.signal == "best-channel":
+        return ()
+    found = "not several microphones that all hear everybody"
+    return (f"signal {settings.signal}: {found}, so one signal was heard",)
 
 
 def _in_script(
@@ -135,6 +205,14 @@ def _counted(written: list[Written], reading: Reading) -> dict[str, Any]:
         "repaired": reading.repaired,
         "repairs": dict(sorted(reading.faults.items())),
     }
+
+
+def _leakage_warnings(counted: Mapping[str, int]) -> tuple[str, ...]:
+    said = {
+        "leaked": "utterances of other voices left out of the speakers' streams",
+        "copied": "words in the streams of two speakers, left to one of them",
+    }
+    return tuple(f"{line}: {counted[name]}" for name, line in said.items() if counted.get(name))
 
 
 def _reading_warnings(written: list[Written], reading: Reading) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from meetscribe.joint.spatial_stream import Clip as Heard
+    from meetscribe.spatial.solo import SoloProfile
 
 _BASE_TOKENS = 100
 """For tags and the first turn, however short a group is."""
@@ -51,11 +53,26 @@ class Clip:
     samples_n : float32, shape (N,), 16 kHz
     duration : seconds that times may lie in; a short clip is heard with some of what follows it
     budget : most tokens of the answer
+    samples_cn : float32, shape (C, N), for a model that hears places: all channels of that time
+    places : of the speakers, in order of first appearance; see ``ArrayClip``
     """
 
     samples_n: NDArray[np.float32]
     duration: float
     budget: int
+    samples_cn: NDArray[np.float32] | None = None
+    places: tuple[SoloProfile | None, ...] = ()
+
+    def heard(self) -> Heard:
+        """Give it as models take it."""
+        import torch
+
+        samples_n = torch.from_numpy(self.samples_n)
+        if self.samples_cn is None:
+            return samples_n
+        from meetscribe.joint.spatial_stream import ArrayClip
+
+        return ArrayClip(samples_n, torch.from_numpy(self.samples_cn), self.places)
 
 
 class JointKind(ABC):
@@ -92,6 +109,11 @@ class JointKind(ABC):
     @abstractmethod
     def parts(self) -> tuple[str, ...]:
         """Other models that it is made of, by their names in the catalogue."""
+
+    @property
+    @abstractmethod
+    def hears_places(self) -> bool:
+        """Whether it has a stream of places, and so needs clips of arrays."""
 
     @abstractmethod
     def fetch(self, settings: JointSettings, progress: Progress) -> None:

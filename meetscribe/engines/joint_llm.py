@@ -65,6 +65,11 @@ class LlmKind(JointKind):
         """Encoders and language model that come from the catalogue."""
         return tuple(self.config.catalogue)
 
+    @property
+    def hears_places(self) -> bool:
+        """As its streams are."""
+        return any(stream.array for stream in self.config.streams)
+
     def fetch(self, settings: JointSettings, progress: Progress) -> None:  # noqa: ARG002
         """Have these on disk."""
         for name in self.parts:
@@ -87,14 +92,12 @@ class LlmKind(JointKind):
 
     def write(self, clips: Sequence[Clip], settings: JointSettings) -> list[Answer]:
         """Write about a batch of clips; all may be as long as the longest."""
-        import torch
-
         from meetscribe.joint.constrain import Constraint
         from meetscribe.joint.grammar import Grammar
         from meetscribe.joint.parse import parse
 
         model, constrained = self._model(settings), settings.decoding.constrained
-        heard = model.listen(model.features([torch.from_numpy(clip.samples_n) for clip in clips]))
+        heard = model.listen(model.features([clip.heard() for clip in clips]))
         limit = max(clip.budget for clip in clips)
         processors = []
         if constrained:

@@ -152,17 +152,32 @@ class JointModels(ModelsBase[JointSettings]):
         Raises
         ------
         ConfigError
-            If no joint model is named.
+            If no joint model is named, or it cannot hear the signal that is set.
         ModelError
             If a model cannot be had, or is of another kind.
         """
         report = under_one_name(progress, "models")
         kind = self.kind()
         kind.check()
+        self._check_signal(kind)
         kind.fetch(self.settings, report)
         own = self.activity.of_activity if self.activity.own_diarizer else []
         for name in dict.fromkeys([*own, VOICEPRINT]):
             fetch(name, offline=self.offline, progress=report)
+
+    def _check_signal(self, kind: JointKind) -> None:
+        signal = self.settings.signal
+        if signal == "spatial" and not kind.hears_places:
+            raise ConfigError(
+                f"joint: signal 'spatial', but model {kind.folder.name} has no stream of places",
+                hint="set signal: separated or best-channel in the pipeline's file, or use a model "
+                "that was trained with one",
+            )
+        if signal != "spatial" and kind.hears_places:
+            raise ConfigError(
+                f"joint: signal '{signal}', but model {kind.folder.name} hears places",
+                hint="set signal: spatial in the pipeline's file",
+            )
 
     def kind(self) -> JointKind:
         """Give what runs the joint model; its weights are loaded when it first writes.

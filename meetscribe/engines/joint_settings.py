@@ -7,9 +7,17 @@ from typing import Literal
 from pydantic import Field
 
 from meetscribe.config import Settings
+from meetscribe.engines.leakage import LeakageSettings
 from meetscribe.engines.meeting_settings import MeetingSettings
 from meetscribe.engines.settings import CascadeSettings
 from meetscribe.joint.serialise import Order
+from meetscribe.spatial.separate import SeparationSettings
+from meetscribe.spatial.underneath import UnderneathSettings
+
+Signal = Literal["best-channel", "separated", "spatial"]
+"""What the model hears of an array. ``best-channel``: one channel. ``separated``: each speaker's
+stream on its own (guided source separation). ``spatial``: one channel, and the places of the
+speakers, for models that have a stream of places."""
 
 
 class GroupSettings(Settings):
@@ -84,10 +92,19 @@ class JointSettings(MeetingSettings):
     """Speaker activity, groups, generation, linking.
 
     ``model`` is the folder of a checkpoint (in the published layout, or of a small model that
-    `meetscribe train joint` made), a weight file in one, or a name on the hub.
+    `meetscribe train joint` made), a weight file in one, or a name on the hub. ``separation``,
+    ``underneath`` and ``leakage`` are those of the cascade, for the signal ``separated``.
     """
 
     model: str = ""
+    signal: Signal = Field(
+        "best-channel",
+        description="what the model hears of an array: best-channel; separated, each speaker on "
+        "his own; spatial, places beside the best channel, which not every model can hear",
+    )
+    separation: SeparationSettings = SeparationSettings(margin_s=0.3)
+    underneath: UnderneathSettings | None = UnderneathSettings()
+    leakage: LeakageSettings | None = LeakageSettings()
     groups: GroupSettings = GroupSettings()
     decoding: DecodingSettings = DecodingSettings()
     link: LinkSettings = LinkSettings()
@@ -100,5 +117,7 @@ class JointSettings(MeetingSettings):
     def as_cascade(self) -> CascadeSettings:
         """Give the cascade's settings with these in them, for the stages that both share."""
         return CascadeSettings(
-            **{name: getattr(self, name) for name in MeetingSettings.model_fields}
+            **{name: getattr(self, name) for name in MeetingSettings.model_fields},
+            separation=self.separation if self.signal == "separated" else None,
+            underneath=self.underneath,
         )

@@ -6,7 +6,7 @@ texts -> turns of each group -> voiceprints of its speakers -> persons -> Uttera
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +125,7 @@ def link_speakers(
     bounds = Bounds(low or 1, high or settings.max_speakers)
     labels = link(speakers, voices_sd, weights_s, settings.link, bounds=bounds)
     person = dict(zip(of_speaker, labels, strict=True))
-    return _named([(one, person[one.utterance.speaker]) for one in reading.said])
+    return named([(one, person[one.utterance.speaker]) for one in reading.said])
 
 
 def turns_of(utterances: Iterable[Utterance]) -> tuple[Turn, ...]:
@@ -156,7 +156,8 @@ def language_of(utterances: Iterable[Utterance]) -> str:
     return "zh" if others == 0 and 2 * chinese >= max(1, len(letters)) else ""
 
 
-def _named(said: Sequence[tuple[Said, int]]) -> tuple[Utterance, ...]:
+def named(said: Sequence[tuple[Said, Hashable]]) -> tuple[Utterance, ...]:
+    """Give utterances with their persons, called Speaker 1, ... by first appearance."""
     order = dict.fromkeys(
         person for one, person in sorted(said, key=lambda pair: pair[0].utterance.start)
     )

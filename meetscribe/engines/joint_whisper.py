@@ -51,6 +51,11 @@ class WhisperKind(JointKind):
         voices = () if self.about.layout == "none" else (VOICE_MODEL,)
         return (self.about.base, *voices)
 
+    @property
+    def hears_places(self) -> bool:
+        """As its settings say."""
+        return self.about.spatial is not None
+
     def fetch(self, settings: JointSettings, progress: Progress) -> None:
         """Have both on disk, and see that Whisper knows the language."""
         from meetscribe.joint.whisper.checkpoint import whisper_folder
@@ -77,10 +82,8 @@ class WhisperKind(JointKind):
 
     def write(self, clips: Sequence[Clip], settings: JointSettings) -> list[Answer]:
         """Write about a batch of clips, in the language that was asked for or trained."""
-        import torch
-
         answers = self._writer.write(
-            [torch.from_numpy(clip.samples_n) for clip in clips],
+            [clip.heard() for clip in clips],
             durations=[clip.duration for clip in clips],
             budgets=[clip.budget for clip in clips],
             constrained=settings.decoding.constrained,

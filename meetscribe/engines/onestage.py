@@ -73,13 +73,7 @@ class OnestageEngine(EngineBase[OnestageEngineSettings, OnestageModels]):
             audio = ingest.open_mono(recording, plan, progress=run.report("read"))
         with (
             audio,
-            ingest.open_channels(
-                recording,
-                array.channels,
-                delays_s=array.delays_s,
-                signs=array.signs,
-                progress=run.report("read"),
-            ) as channels,
+            run.open_channels(array) as channels,
         ):
             with timer("activity"):
                 activity = who_speaks(audio, run, self.models.shared, channels=channels)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from meetscribe import ingest
 from meetscribe.config import config_hash
 from meetscribe.engines.timer import Timer
 from meetscribe.types import Activity, Made, Progress, Recording, Store, Utterance
@@ -94,6 +95,16 @@ class Run:
     def report(self, stage: str) -> Progress:
         """Report the inner steps of a stage under one name."""
         return under_one_name(self.progress, stage)
+
+    def open_channels(self, array: ingest.ChannelPlan) -> ingest.ChannelAudio:
+        """Open the channels of an array that can be used together, put in step."""
+        return ingest.open_channels(
+            self.recording,
+            array.channels,
+            delays_s=array.delays_s,
+            signs=array.signs,
+            progress=self.report("read"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

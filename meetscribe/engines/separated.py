@@ -44,25 +44,19 @@ def hear_array(
         audio = ingest.open_mono(run.recording, plan, progress=run.report("read"))
     with (
         audio,
-        ingest.open_channels(
-            run.recording,
-            array.channels,
-            delays_s=array.delays_s,
-            signs=array.signs,
-            progress=run.report("read"),
-        ) as channels,
+        run.open_channels(array) as channels,
     ):
         with run.timer("activity"):
             activity = who_speaks(audio, run, models, channels=channels)
         with run.timer("recognize"):
-            activity = _with_underneath(activity, channels, run, models)
+            activity = with_underneath(activity, channels, run, models)
             language, utterances = _stream_words(audio, channels, activity, run, models)
         how = f"speakers separated with {len(array.channels)} channels"
         notes = (*array.notes, *audio.notes)
         return Heard(utterances, activity, language, audio.duration, how, notes)
 
 
-def _with_underneath(
+def with_underneath(
     activity: Activity,
     channels: ingest.ChannelAudio,
     run: Run,

@@ -5,7 +5,7 @@
     plan_mono, open_mono -> MonoAudio      one signal on disk, read in any order (mono)
     plan_channels -> ChannelPlan           which channels of an array are sound (faults)
     open_channels -> ChannelAudio          all channels, the same way (channels)
-    InMemory                               a signal that is there already (memory)
+    InMemory, ChannelsInMemory             samples that are there already (memory)
 
 Axes: C channel, N sample, T frame, F bin.
 """
@@ -16,7 +16,7 @@ from meetscribe.ingest.channels import ChannelAudio, open_channels
 from meetscribe.ingest.decode import blocks
 from meetscribe.ingest.faults import ChannelFault, ChannelPlan, Fault, plan_channels
 from meetscribe.ingest.layout import guess_layout
-from meetscribe.ingest.memory import InMemory
+from meetscribe.ingest.memory import ChannelsInMemory, InMemory
 from meetscribe.ingest.mono import MonoAudio, MonoPlan, open_mono, plan_mono
 from meetscribe.ingest.probe import AUDIO_SUFFIXES, content_hash, find_audio, probe
 
@@ -25,6 +25,7 @@ __all__ = [
     "ChannelAudio",
     "ChannelFault",
     "ChannelPlan",
+    "ChannelsInMemory",
     "Fault",
     "InMemory",
     "MonoAudio",

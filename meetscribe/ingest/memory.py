@@ -1,6 +1,6 @@
 """Samples that are in memory, read as those of a file are.
 
-Axes: N sample.
+Axes: C channel, N sample.
 """
 
 from __future__ import annotations
@@ -32,3 +32,26 @@ class InMemory:
         first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
         piece_n = self.samples_n[first:last]
         return np.pad(piece_n, (0, last - first - len(piece_n)))
+
+
+@dataclass(frozen=True)
+class ChannelsInMemory:
+    """Samples of several channels, float32, shape (C, N), at 16 kHz, as a ``ChannelReader``."""
+
+    samples_cn: NDArray[np.float32]
+
+    @property
+    def num_channels(self) -> int:
+        """Channels that are read."""
+        return len(self.samples_cn)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return float(self.samples_cn.shape[1]) / SAMPLE_RATE_HZ
+
+    def read_cn(self, start: float, end: float) -> NDArray[np.float32]:
+        """Give the samples of [start, end), shape (C, N); zeros beyond the end."""
+        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
+        piece_cn = self.samples_cn[:, first:last]
+        return np.pad(piece_cn, ((0, 0), (0, last - first - piece_cn.shape[1])))

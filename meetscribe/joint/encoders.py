@@ -22,7 +22,7 @@ from meetscribe import config as settings
 from meetscribe.errors import ConfigError, ModelError, WeightsError
 from meetscribe.joint.encoders_campplus import CampplusConfig, CampplusFrames
 from meetscribe.joint.encoders_whisper import WhisperEncoderConfig, WhisperFrames
-from meetscribe.joint.spatial_stream import SpatialFrames, SpatialStreamSettings
+from meetscribe.joint.spatial_stream import SpatialEncoderConfig, SpatialFrames
 from meetscribe.joint.zipformer.config import ZipformerConfig
 from meetscribe.joint.zipformer.encoder import Zipformer
 from meetscribe.models import fetch, known
@@ -146,7 +146,7 @@ def _built_campplus(mapping: Mapping[str, Any], where: str) -> nn.Module:
 
 
 def _built_spatial(mapping: Mapping[str, Any], where: str) -> nn.Module:
-    return SpatialFrames(as_config(SpatialStreamSettings, mapping, where))
+    return SpatialFrames(as_config(SpatialEncoderConfig, mapping, where))
 
 
 def _built_zipformer(mapping: Mapping[str, Any], where: str) -> nn.Module:

@@ -26,7 +26,7 @@ from meetscribe.joint import anchors, layout, lora
 from meetscribe.joint.batch import Padded, pad
 from meetscribe.joint.config import ONE_PLACE, ONE_PROJECTOR, Layout, Stream
 from meetscribe.joint.prompt import IGNORED, Chat, TokenBatch, TokenRow
-from meetscribe.joint.spatial_stream import ArrayClip, Clip
+from meetscribe.joint.spatial_stream import Clip, signal_of
 
 
 class FrameEncoder(Protocol):
@@ -177,7 +177,7 @@ class JointModel(nn.Module):
             If a stream of places gets samples of one signal.
         """
         placed: list[Clip] = [clip.to(self.device) for clip in clips]
-        signals = [clip.samples_n if isinstance(clip, ArrayClip) else clip for clip in placed]
+        signals = list(map(signal_of, placed))
         made: dict[Callable[[Sequence[Any]], Padded], Padded] = {}
         for stream in self.streams:
             hear = self._encoder(stream).features

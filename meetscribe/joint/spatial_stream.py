@@ -18,18 +18,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from meetscribe.config import Settings
 from meetscribe.errors import ShapeError
+from meetscribe.ingest import ChannelsInMemory
 from meetscribe.joint.batch import Padded, pad
+from meetscribe.joint.spatial_settings import SpatialStreamSettings
 from meetscribe.spatial.embedding_inputs import SpatialPlanes, to_bands
-from meetscribe.spatial.phase import FEATURE_STFT, PairChoice, choose_pairs
+from meetscribe.spatial.phase import FEATURE_STFT, choose_pairs
 from meetscribe.spatial.solo import SoloProfile, solo_features, solo_profiles
 from meetscribe.spatial.solo_segments import SoloSettings
 from meetscribe.spatial.stft import stft
-from meetscribe.types import SAMPLE_RATE_HZ, Turn
+from meetscribe.types import Turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,46 +106,43 @@ def array_clip(
     """
     ordered = sorted(turns)
     if profiles is None:
-        reader = _InMemory(samples_cn.detach().cpu().float().numpy())
+        reader = ChannelsInMemory(samples_cn.detach().cpu().float().numpy())
         profiles = solo_profiles(reader, ordered, solo) if len(samples_cn) > 1 else {}
-    speakers = dict.fromkeys(turn.speaker for turn in ordered)
-    places = tuple(profiles.get(speaker) for speaker in speakers)
-    return ArrayClip(samples_cn[0] if samples_n is None else samples_n, samples_cn, places)
+    samples_n = samples_cn[0] if samples_n is None else samples_n
+    return ArrayClip(samples_n, samples_cn, places_of(ordered, profiles))
 
 
-@dataclass(frozen=True)
-class _InMemory:
-    """A ``ChannelReader`` of samples that are here."""
-
-    samples_cn: NDArray[np.float32]
-
-    @property
-    def duration(self) -> float:
-        return float(self.samples_cn.shape[1]) / SAMPLE_RATE_HZ
-
-    def read_cn(self, start: float, end: float) -> NDArray[np.float32]:
-        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-        return self.samples_cn[:, first:last]
+def places_of(
+    turns: Iterable[Turn], profiles: Mapping[str, SoloProfile | None]
+) -> tuple[SoloProfile | None, ...]:
+    """Give the places of those who speak, in the order in which a clip wants them."""
+    speakers = dict.fromkeys(turn.speaker for turn in sorted(turns))
+    return tuple(profiles.get(speaker) for speaker in speakers)
 
 
-class SpatialStreamSettings(Settings):
-    """How many speakers the frames have room for, and how fine they are."""
+def profiles_alone(
+    alone: Iterable[tuple[str, NDArray[np.float32]]], solo: SoloSettings = SOLO
+) -> dict[str, SoloProfile | None]:
+    """Learn places from a moment, shape (C, N), of each speaker in which nobody else speaks."""
+    profiles: dict[str, SoloProfile | None] = {}
+    for speaker, samples_cn in alone:
+        reader = ChannelsInMemory(samples_cn)
+        profiles |= solo_profiles(reader, [Turn(0.0, reader.duration, speaker)], solo)
+    return profiles
+
+
+def signal_of(clip: Clip) -> Tensor:
+    """Give what streams of one signal hear of a clip, shape (N,)."""
+    return clip.samples_n if isinstance(clip, ArrayClip) else clip
+
+
+class SpatialEncoderConfig(SpatialStreamSettings):
+    """The settings as the configuration of an encoder."""
 
     # beside fields that all encoders have
     model_config = ConfigDict(extra="ignore")
 
     model_type: Literal["spatial"] = "spatial"
-    num_speakers: PositiveInt = 4
-    """The first to speak in a clip; others have no place in it."""
-    num_bands: int = Field(default=16, ge=8)
-    """Mel bands of each speaker."""
-    pairs: PairChoice = "all"
-    """Pairs of microphones, see ``choose_pairs``."""
-
-    @property
-    def dim(self) -> int:
-        """Values of a frame: the bands of each speaker, and whether the place is known."""
-        return self.num_speakers * (self.num_bands + 1)
 
 
 class SpatialFrames(nn.Module):

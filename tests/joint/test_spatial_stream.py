@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from meetscribe.errors import AudioError, ModelError, ShapeError
 from meetscribe.joint.checkpoint import load, new, save
 from meetscribe.joint.encoders import build
-from meetscribe.joint.spatial_stream import (
-    ArrayClip,
-    SpatialStreamSettings,
-    array_clip,
-    solo_frames,
-)
+from meetscribe.joint.spatial_settings import SpatialStreamSettings
+from meetscribe.joint.spatial_stream import ArrayClip, array_clip, solo_frames
 from meetscribe.types import Turn
 from tests.joint import small_catalogue
+from tests.joint.array_builders import TURNS, meeting
 
 pytestmark = pytest.mark.usefixtures("catalogue")
 
-RATE_HZ = 16_000
-LAGS = {"ann": (0, 3, 1, 5), "ben": (6, 1, 4, 0), "cid": (2, 0, 7, 3)}
-TURNS = [Turn(2.0, 4.0, "ben"), Turn(0.0, 2.0, "ann"), Turn(4.0, 4.8, "cid")]
 SETTINGS = SpatialStreamSettings()
 BANDS = SETTINGS.num_bands
-
-
-def meeting(turns=TURNS, *, seconds=4.8, seed=0):
-    """Give noise of everybody in his turns, later at some microphones than at others: (C, N)."""
-    rng = np.random.default_rng(seed)
-    samples_cn = 1e-4 * rng.standard_normal((4, round(seconds * RATE_HZ)))
-    for turn in turns:
-        first, last = round(turn.start * RATE_HZ), round(turn.end * RATE_HZ)
-        dry_n = 0.1 * rng.standard_normal(last - first)
-        for channel, lag in enumerate(LAGS[turn.speaker]):
-            samples_cn[channel, first + lag : last] += dry_n[: len(dry_n) - lag]
-    return torch.from_numpy(samples_cn.astype(np.float32))
 
 
 def frames_of(clip, settings=SETTINGS):

@@ -37,6 +37,8 @@ class Group:
 
     samples_n: np.ndarray
     utterances: tuple[Utterance, ...] = ()
+    samples_cn: np.ndarray | None = None
+    alone: tuple[tuple[str, np.ndarray], ...] = ()
 
     @property
     def duration(self) -> float:

@@ -1,8 +1,8 @@
 """A small joint model: Whisper itself, taught to write who said what and when.
 
     settings     what the model is, and what of it learns
-    network      Whisper with low-rank changes, a stream of voices, and tokens for speakers
-    voice        that stream: frames of CAM++, brought to the decoder's width
+    network      Whisper with low-rank changes, streams of voices and places, tokens for speakers
+    stream       such a stream: frames of CAM++ or of places, brought to the decoder's width
     answer       turns to the tokens that the model writes, and back, faults and all
     rules        what may be written next, so that every answer can be read
     writing      answers of a batch of clips, token by token

@@ -1,7 +1,7 @@
 """What a small joint model has learnt, on disk.
 
     config.json         model_type "whisper-joint", the settings, and what its training tells
-    model.safetensors   low-rank changes, projector, anchors, speakers' tokens; float16
+    model.safetensors   low-rank changes, projectors, anchors, speakers' tokens; float16
 
 Whisper and CAM++ are no part of it: they are loaded from their own weights.
 """

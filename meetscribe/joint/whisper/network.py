@@ -1,7 +1,8 @@
-"""Whisper with low-rank changes, a stream of voices beside its encodings, and tokens for speakers.
+"""Whisper with low-rank changes, streams beside its encodings, and tokens for speakers.
 
     clip -> log-mel -> Whisper's encoder ------------------\
     clip -> CAM++ -> projector (+ anchors of time) ----------> memory -> Whisper's decoder -> tokens
+    clip of an array -> Solo-SF -> projector --------------/
 
 The decoder looks at its memory by cross attention, which knows no order: where a frame stands
 means nothing, only what is in it. Two streams that are interleaved in time are therefore the same
@@ -11,7 +12,9 @@ the encodings of its own time.
 
 With layout "added" the voices come in through a linear map that starts at zero, as the low-rank
 changes do: before training the network is plain Whisper, exactly. With "concatenated" it is not:
-the decoder looks at frames that it never saw.
+the decoder looks at frames that it never saw. The places of an array's speakers are always added,
+in the same way. That the first place is the first speaker's, and so on, is for training to find:
+both count speakers in the order of their first appearance.
 
 Axes: N sample, B batch, F mel bin, T frame of 10 ms, S frame of the encoder (20 ms), P projected
 voice frame, M frame of the memory, D feature, L token, V token with those of the speakers.
@@ -35,8 +38,9 @@ from torch import Tensor, nn
 
 from meetscribe.errors import ShapeError
 from meetscribe.joint.encoders_campplus import CampplusFrames
+from meetscribe.joint.spatial_stream import ArrayClip, Clip, SpatialFrames, signal_of
 from meetscribe.joint.whisper.settings import LowRankSettings, WhisperJointSettings
-from meetscribe.joint.whisper.voice import VoiceStream
+from meetscribe.joint.whisper.stream import FrameStream
 from meetscribe.onestage.features import STEP_SAMPLES, log_mel
 from meetscribe.onestage.lora import LoraLinear, add_lora, merge_lora
 from meetscribe.onestage.tokens import TIMESTAMP_S, Vocabulary
@@ -125,20 +129,25 @@ class WhisperJoint(nn.Module):
             speakers=settings.speakers,
         )
         whisper.decoder.add_module("embed_tokens", table)
-        self.voice: VoiceStream | None = None
+        self.voice: FrameStream | None = None
+        self.places: FrameStream | None = None
+        self.join_places: nn.Linear | None = None
         self.join: nn.Linear | None = None
         self.voice_anchor: nn.Linear | None = None
         self.semantic_anchor: nn.Linear | None = None
         if settings.layout != "none":
             if voices is None:
                 raise ShapeError(f"layout '{settings.layout}' without CAM++, expected one")
-            self.voice = VoiceStream(voices, width, stack=settings.stack)
+            self.voice = FrameStream(voices, width, stack=settings.stack)
             if settings.layout == "added":
                 self.join = _zero(width)
             if settings.anchors != "none":
                 self.voice_anchor = nn.Linear(width, width, bias=False)
         if settings.anchors == "both":
             self.semantic_anchor = _zero(width)
+        if settings.spatial is not None:
+            self.places = FrameStream(SpatialFrames(settings.spatial), width, stack=settings.stack)
+            self.join_places = _zero(width)
         # training may let a part of them rest for a while
         self._learnt = tuple(name for name, one in self.named_parameters() if one.requires_grad)
 
@@ -147,32 +156,38 @@ class WhisperJoint(nn.Module):
         """Seconds of the longest clip."""
         return self.whisper.shape.max_source_positions * TIMESTAMP_S
 
-    def hear(self, clips: Sequence[Tensor]) -> Heard:
+    def hear(self, clips: Sequence[Clip]) -> Heard:
         """Give what the decoder looks at.
 
         Parameters
         ----------
-        clips : float32, shape (N,), 16 kHz in [-1, 1]; at least one, of any lengths
+        clips : float32, shape (N,), 16 kHz in [-1, 1]; at least one, of any lengths. A network
+            with a stream of places wants clips of arrays, which may have no places.
 
         Raises
         ------
         ShapeError
-            If there is none, or one is longer than Whisper hears.
+            If there is none, one is longer than Whisper hears, or one is of one signal though
+            places are to be heard.
         """
-        placed = [clip.to(self._like.device, torch.float32) for clip in clips]
-        encoded_bsd, steps = self._encode(placed)
+        placed = [self._placed(clip) for clip in clips]
+        signals = list(map(signal_of, placed))
+        encoded_bsd, steps = self._encode(signals)
+        own = list(map(_frames, signals))
         if self.semantic_anchor is not None:
             encoded_bsd = encoded_bsd + self.semantic_anchor(self._times(encoded_bsd.shape[1], 1))
+        if self.places is not None and self.join_places is not None:
+            places_bpd = self.join_places(self.places(placed).values_btd)
+            encoded_bsd = encoded_bsd + self._spread(places_bpd, own, steps)
         if self.voice is None:
             return Heard(encoded_bsd, steps)
-        voices = self.voice(placed)
+        voices = self.voice(signals)
         voices_bpd = voices.values_btd
         stack = self.settings.stack
         if self.voice_anchor is not None:
             voices_bpd = voices_bpd + self.voice_anchor(self._times(voices_bpd.shape[1], stack))
         if self.join is not None:
-            voices_bsd = self._spread(self.join(voices_bpd), list(map(_frames, placed)), steps)
-            return Heard(encoded_bsd + voices_bsd, steps)
+            return Heard(encoded_bsd + self._spread(self.join(voices_bpd), own, steps), steps)
         rows = [
             torch.cat([encoded_sd[:step], voices_pd[:length]])
             for encoded_sd, step, voices_pd, length in zip(
@@ -213,6 +228,12 @@ class WhisperJoint(nn.Module):
     def _like(self) -> Tensor:
         return self.whisper.encoder.conv1.weight
 
+    def _placed(self, clip: Clip) -> Clip:
+        """Give a clip with its samples on the network's device."""
+        if isinstance(clip, ArrayClip):
+            return clip.to(self._like.device)
+        return clip.to(self._like.device, torch.float32)
+
     def _encode(self, clips: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
         """Give Whisper's encodings (B, S, D), and their true lengths, silence included."""
         if not clips:
@@ -241,14 +262,14 @@ class WhisperJoint(nn.Module):
         embedded: Tensor = self.whisper.decoder.embed_tokens(numbers.clamp(max=last)[None])
         return embedded[0]
 
-    def _spread(self, voices_bpd: Tensor, own: Sequence[int], steps: Sequence[int]) -> Tensor:
-        """Repeat voice frames to the rate of the encoder, (B, S, D); zero in added silence.
+    def _spread(self, frames_bpd: Tensor, own: Sequence[int], steps: Sequence[int]) -> Tensor:
+        """Repeat projected frames to the rate of the encoder, (B, S, D); zero in added silence.
 
         ``own`` are the frames of each clip, ``steps`` those with that silence.
         """
         rows = [
-            voices_pd.repeat_interleave(self.settings.stack, dim=0)[:frames]
-            for voices_pd, frames in zip(voices_bpd, own, strict=True)
+            frames_pd.repeat_interleave(self.settings.stack, dim=0)[:frames]
+            for frames_pd, frames in zip(frames_bpd, own, strict=True)
         ]
         longest = max(steps)
         return torch.stack([nn.functional.pad(row, (0, 0, 0, longest - len(row))) for row in rows])

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from meetscribe.config import Settings
 from meetscribe.joint.serialise import Order
+from meetscribe.joint.spatial_settings import SpatialStreamSettings
 from meetscribe.onestage.settings import LoraSettings
 
 MODEL_TYPE = "whisper-joint"
@@ -52,7 +53,14 @@ class WhisperJointSettings(Settings):
         description="frames that are told their time, by the embedding of Whisper's own token "
         "of that time; voice without a voice stream are none",
     )
-    stack: int = Field(default=4, ge=1, le=16, description="voice frames of 20 ms that become one")
+    stack: int = Field(
+        default=4, ge=1, le=16, description="frames of 20 ms of voices or places that become one"
+    )
+    spatial: SpatialStreamSettings | None = Field(
+        default=None,
+        description="for arrays, a stream that says whose place the sound fits, added to the "
+        "encodings of its time; None: the model hears one signal",
+    )
     speakers: int = Field(default=4, ge=1, le=16, description="most speakers of a clip")
     order: Order = Field(default=Order.START, description="of the utterances in an answer")
     speaker_token: SpeakerPlace = Field(

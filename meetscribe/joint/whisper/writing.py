@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from meetscribe.joint.parsed import Parsed
+from meetscribe.joint.spatial_stream import Clip, signal_of
 from meetscribe.joint.whisper.answer import AnswerForm
 from meetscribe.joint.whisper.network import Heard, WhisperJoint
 from meetscribe.joint.whisper.rules import Rules, Words
@@ -57,7 +58,7 @@ class Writer:
     @torch.no_grad()
     def write(
         self,
-        clips: Sequence[Tensor],
+        clips: Sequence[Clip],
         *,
         durations: Sequence[float] | None = None,
         budgets: Sequence[int] | None = None,
@@ -69,7 +70,7 @@ class Writer:
 
         Parameters
         ----------
-        clips : float32, shape (N,), 16 kHz in [-1, 1]
+        clips : float32, shape (N,), 16 kHz in [-1, 1], or of arrays; as ``hear`` takes them
         durations : seconds of each in which times may lie; None: all of it
         budgets : most tokens of each answer, the end included; None: as many as the decoder has
         constrained : only what the form allows is written; otherwise anything
@@ -81,11 +82,11 @@ class Writer:
         ConfigError
             If the model does not know the language.
         ShapeError
-            If there is no clip, or one is longer than the model hears.
+            If there is no clip, or one that the model cannot hear.
         """
         most = self.longest_answer
         limits = [min(most, budget) for budget in budgets or [most] * len(clips)]
-        durations = durations or [len(clip) / SAMPLE_RATE_HZ for clip in clips]
+        durations = durations or [len(signal_of(clip)) / SAMPLE_RATE_HZ for clip in clips]
         rules: list[Rules | None] = [None] * len(clips)
         if constrained:
             rules = [

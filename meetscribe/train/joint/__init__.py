@@ -3,6 +3,7 @@
     Group                              a clip and all that is said in it (groups)
     speech + rooms -> Group            a few people who talk, made from its number (simulated)
     prepared corpus -> Group           utterance groups of real meetings (real)
+    Group -> ArrayClip                 all channels and the places of who speaks (array_clips)
     number -> batch                    groups of similar length, so many seconds (bucketing)
     Trainee                            what is trained: loss, generation, weights (trainee)
     LlmTrainee, WhisperJointTrainee    the two kinds of joint model

@@ -8,20 +8,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from meetscribe.errors import ConfigError, OutputError
 from meetscribe.files import write_atomic
 from meetscribe.joint.serialise import serialise
-from meetscribe.train.joint.groups import Group, Samples
+from meetscribe.train.joint.array_clips import array_clip_of
+from meetscribe.train.joint.groups import Group
 from meetscribe.train.joint.model_settings import ModelSettings
 from meetscribe.train.joint.trainee import StageName
-from meetscribe.types import SAMPLE_RATE_HZ, Turn, Utterance
+from meetscribe.types import Utterance
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +33,6 @@ ABOUT = "training.json"
 
 _BASE_TOKENS = 100
 _MOST_SPEAKERS = 20
-_APART_S = 0.5
 _REMEMBERED = 4096
 
 
@@ -222,51 +219,4 @@ class LlmTrainee:
 
         if not any(stream.array for stream in self.model.streams):
             return [torch.from_numpy(group.samples_n) for group in groups]
-        return [_array_clip(group) for group in groups]
-
-
-def _array_clip(group: Group) -> Clip:
-    import torch
-
-    from meetscribe.joint.spatial_stream import SOLO, array_clip
-    from meetscribe.spatial.solo import solo_profiles
-
-    if group.samples_cn is None:
-        raise ConfigError(
-            "channels: one, but the model hears places",
-            hint="set channels: all",
-        )
-    turns = [Turn(one.start, one.end, one.speaker) for one in group.utterances]
-    profiles = None
-    if group.alone:
-        moments = _Moments.of(group.alone)
-        profiles = solo_profiles(moments, moments.turns, SOLO)
-    return array_clip(torch.from_numpy(group.samples_cn), turns, profiles=profiles)
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """Moments alone, one after the other: a ``ChannelReader``."""
-
-    samples_cn: Samples
-    turns: tuple[Turn, ...]
-
-    @classmethod
-    def of(cls, alone: Sequence[tuple[str, Samples]]) -> Self:
-        apart_cn = np.zeros((len(alone[0][1]), round(_APART_S * SAMPLE_RATE_HZ)), np.float32)
-        turns, parts, begin = [], [], 0
-        for name, own_cn in alone:
-            end = begin + own_cn.shape[1]
-            turns.append(Turn(begin / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ, name))
-            parts += [own_cn, apart_cn]
-            begin = end + apart_cn.shape[1]
-        return cls(np.concatenate(parts, axis=1), tuple(turns))
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return len(self.samples_cn[0]) / SAMPLE_RATE_HZ
-
-    def read_cn(self, start: float, end: float) -> Samples:
-        """Give samples of some seconds."""
-        return self.samples_cn[:, round(start * SAMPLE_RATE_HZ) : round(end * SAMPLE_RATE_HZ)]
+        return [array_clip_of(group) for group in groups]

@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from meetscribe.errors import ConfigError
+from meetscribe.train.joint.array_clips import array_clip_of
+from meetscribe.train.joint.groups import Group
 from meetscribe.types import Utterance
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from meetscribe.joint.spatial_stream import Clip
     from meetscribe.joint.whisper.network import WhisperJoint
     from meetscribe.joint.whisper.settings import WhisperJointSettings
 
@@ -28,25 +29,6 @@ _SPEAKERS = "embed_tokens.added"
 _BASE_TOKENS, _TOKENS_PER_S = 60, 20.0
 """Of an answer in validation, more than twice what people can say: a model that repeats itself
 for ever must not take all the time."""
-
-
-class Group(Protocol):
-    """A clip and what is said in it; ``meetscribe.train.joint.groups`` makes them."""
-
-    @property
-    def samples_n(self) -> NDArray[np.float32]:
-        """Give float32 samples, shape (N,), at 16 kHz."""
-        ...
-
-    @property
-    def utterances(self) -> tuple[Utterance, ...]:
-        """Give what is said, in seconds from the start of the clip."""
-        ...
-
-    @property
-    def duration(self) -> float:
-        """Give the seconds of the clip."""
-        ...
 
 
 class WhisperJointTrainee:
@@ -98,8 +80,8 @@ class WhisperJointTrainee:
 
         ``encoder``: the low-rank changes of Whisper's encoder, and the speakers' tokens; the loss
         is that of the answers, which makes it serialised output training. ``projectors``: what
-        brings the voices in, the anchors, and the speakers' tokens. ``lora``: all of these, and the
-        low-rank changes of the decoder.
+        brings voices and places in, the anchors, and the speakers' tokens. ``lora``: all of these,
+        and the low-rank changes of the decoder.
 
         Raises
         ------
@@ -137,7 +119,7 @@ class WhisperJointTrainee:
         before = [_IGNORED] * (len(self._start) - 1)
         wanted = [[*before, *row, *[_IGNORED] * (longest - len(row))] for row in answers]
         wanted_bl = torch.tensor(wanted, device=device)
-        heard = self.network.hear([torch.from_numpy(group.samples_n) for group in groups])
+        heard = self.network.hear(self._clips(groups))
         hidden_bld = self.network(heard, torch.tensor(read, device=device))
         learnt_bl = wanted_bl != _IGNORED
         # scores of what is not learnt are not needed, and large
@@ -161,11 +143,8 @@ class WhisperJointTrainee:
         -------
         Times in seconds from the start of the clip and inside it; speakers are "1", "2", ...
         """
-        import torch
-
-        clips = [torch.from_numpy(group.samples_n) for group in groups]
         budgets = [_BASE_TOKENS + math.ceil(_TOKENS_PER_S * group.duration) for group in groups]
-        answers = self._writer.write(clips, budgets=budgets, constrained=constrained)
+        answers = self._writer.write(self._clips(groups), budgets=budgets, constrained=constrained)
         return [
             answer.parsed.in_clip(group.duration).utterances
             for answer, group in zip(answers, groups, strict=True)
@@ -190,6 +169,14 @@ class WhisperJointTrainee:
         from meetscribe.joint.whisper import checkpoint
 
         checkpoint.save(self.network, folder, about)
+
+    def _clips(self, groups: Sequence[Group]) -> list[Clip]:
+        """Give what the network hears."""
+        import torch
+
+        if self.network.places is not None:
+            return [array_clip_of(group) for group in groups]
+        return [torch.from_numpy(group.samples_n) for group in groups]
 
     def _answers(self, groups: Sequence[Group]) -> list[list[int]]:
         form = self._writer.form

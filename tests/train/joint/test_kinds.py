@@ -13,9 +13,10 @@ import torch
 from meetscribe.errors import ConfigError
 from meetscribe.joint.spatial_stream import ArrayClip
 from meetscribe.joint.whisper import checkpoint as whisper_checkpoint
+from meetscribe.train.joint.array_clips import array_clip_of
 from meetscribe.train.joint.encoder import Pieces, SotTrainee
 from meetscribe.train.joint.groups import Group
-from meetscribe.train.joint.llm_trainee import LlmTrainee, _array_clip
+from meetscribe.train.joint.llm_trainee import LlmTrainee
 from meetscribe.train.joint.parts import make_trainee
 from meetscribe.train.joint.run import run
 from meetscribe.train.joint.settings import EncoderSettings
@@ -194,10 +195,10 @@ def test_an_array_is_heard_with_the_places_of_who_speaks(
 ) -> None:
     maker = group_maker(given_settings, place / "work", channels="all", voices=[0.0, 1.0])
     group = maker.make(1, 7.0, 6.0)
-    clip = _array_clip(group)
+    clip = array_clip_of(group)
     assert isinstance(clip, ArrayClip)
     assert clip.samples_cn.shape == (3, len(group.samples_n))
     assert len(clip.places) == len(group.speakers)
     assert all(one is not None for one in clip.places)
     with pytest.raises(ConfigError, match="channels"):
-        _array_clip(groups[0])
+        array_clip_of(groups[0])
