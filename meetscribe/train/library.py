@@ -76,6 +76,20 @@ class Piece:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A piece in its place; ``start`` is seconds from the start of the region or group."""
+
+    voice: int
+    piece: Piece
+    start: float
+
+    @property
+    def end(self) -> float:
+        """Seconds."""
+        return self.start + self.piece.duration
+
+
 @dataclass(frozen=True)
 class Library:
     """Utterances by speaker, and their samples on disk."""

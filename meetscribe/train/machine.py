@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
-from meetscribe.train.processes import launch
+from meetscribe.engines.device import check_present
+from meetscribe.train.processes import launch, own_device, together
+from meetscribe.types import Progress, no_progress
 
 _MOST_WORKERS = 15
 
@@ -27,3 +32,30 @@ class Machine:
         spare = max(0, (cores or 1) // launch().local_count - 1)
         # beside a GPU all cores make examples; a CPU makes them far faster than it learns from them
         return min(spare, _MOST_WORKERS) if device != "cpu" else min(spare, 1)
+
+
+@contextmanager
+def together_on(
+    machine: Machine | None, progress: Progress, note: Callable[[str], None]
+) -> Iterator[tuple[Machine, dict[str, Any]]]:
+    """Meet the other processes of this launch; gives the machine with the device of this one.
+
+    And what everything in the training is told: ``progress`` and ``note``, which only the first
+    process has, and ``processes``.
+
+    Raises
+    ------
+    ConfigError
+        If the device is not there, or as ``own_device`` and ``together`` do.
+    """
+    machine = machine or Machine()
+    check_present(machine.device)
+    machine = replace(machine, device=own_device(machine.device))
+    with together(machine.device) as processes:
+        if not processes.first:
+            progress, note = no_progress, _silent
+        yield machine, {"progress": progress, "note": note, "processes": processes}
+
+
+def _silent(_line: str) -> None:
+    """Say nothing: the first process says it."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from meetscribe.engines.device import check_present, torch_device
 from meetscribe.train.joint.parts import gather, make_trainee
 from meetscribe.train.joint.settings import JointTraining
 from meetscribe.train.joint.training import Training
 from meetscribe.train.loop import Result
-from meetscribe.train.machine import Machine
+from meetscribe.train.machine import Machine, together_on
 from meetscribe.train.material import Note
-from meetscribe.train.processes import ALONE, Processes, own_device, together
+from meetscribe.train.processes import ALONE, Processes
 from meetscribe.types import Progress, no_progress
 
 
@@ -51,16 +49,11 @@ def run(
     MeetscribeError
         As ``make_material``, ``load_groups``, the model's own making, ``together`` and ``train``.
     """
-    machine = machine or Machine()
-    check_present(machine.device)
-    machine = replace(machine, device=own_device(machine.device))
-    with together(machine.device) as processes:
-        if not processes.first:
-            progress, note = no_progress, _silent
-        about: dict[str, Any] = {"progress": progress, "note": note, "processes": processes}
+    with together_on(machine, progress, note) as (own, about):
+        processes, note = about["processes"], about["note"]
         with processes.first_alone():
             # what the first one makes, the others find
-            training = prepare(settings, output, work=work, machine=machine, **about)
+            training = prepare(settings, output, work=work, machine=own, **about)
         result = training.go(stop=stop)
         counted = processes.total([training.fitting.halved, training.fitting.refused])
     if any(counted):
@@ -69,10 +62,6 @@ def run(
             f"{counted[1]:.0f} without a pause left out"
         )
     return result
-
-
-def _silent(_line: str) -> None:
-    """Say nothing: the first process says it."""
 
 
 def prepare(

@@ -23,7 +23,7 @@ from meetscribe.train.bank import RoomBank
 from meetscribe.train.hearing import add_noise, add_voice
 from meetscribe.train.joint.groups import Group, Samples
 from meetscribe.train.joint.settings import GroupSettings
-from meetscribe.train.library import Library, Piece, draw_piece
+from meetscribe.train.library import Library, Line, Piece, draw_piece
 from meetscribe.train.wording import sentence
 from meetscribe.types import SAMPLE_RATE_HZ, Utterance
 
@@ -34,20 +34,6 @@ _BREATH_S = 0.1
 """Between two pieces of one speaker there is at least so much."""
 _ALONE_S = (1.5, 4.0)
 _TRIES, _FEW_TRIES = 40, 25
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A piece in its place; ``start`` is seconds from the start of the group."""
-
-    voice: int
-    piece: Piece
-    start: float
-
-    @property
-    def end(self) -> float:
-        """Seconds."""
-        return self.start + self.piece.duration
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from meetscribe.engines.device import check_present, torch_device
 from meetscribe.errors import ConfigError
 from meetscribe.models import resolve_whisper
 from meetscribe.train.loop import Result, train
-from meetscribe.train.machine import Machine
+from meetscribe.train.machine import Machine, together_on
 from meetscribe.train.material import Material, Note, make_material, speech_minutes
 from meetscribe.train.onestage.card import Trained, export
 from meetscribe.train.onestage.corpora import MeetingSet, load_meetings
@@ -21,7 +21,7 @@ from meetscribe.train.onestage.scenes import SceneMaker
 from meetscribe.train.onestage.score import summary
 from meetscribe.train.onestage.settings import OnestageTraining
 from meetscribe.train.onestage.task import OnestageTask
-from meetscribe.train.processes import ALONE, Processes, own_device, together
+from meetscribe.train.processes import ALONE, Processes
 from meetscribe.types import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -67,23 +67,18 @@ def run(
         As ``make_library``, ``make_banks``, ``load_meetings``, ``TargetWhisper.load``,
         ``together`` and ``train`` do.
     """
-    machine = machine or Machine()
-    check_present(machine.device)
-    machine = replace(machine, device=own_device(machine.device))
-    with together(machine.device) as processes:
-        if not processes.first:
-            progress, note = no_progress, _silent
-        about: dict[str, Any] = {"progress": progress, "note": note, "processes": processes}
+    with together_on(machine, progress, note) as (own, about):
+        processes, note = about["processes"], about["note"]
         with processes.first_alone():
             # what the first one makes, the others find
-            task, identity = prepare(settings, output, work=work, machine=machine, **about)
+            task, identity = prepare(settings, output, work=work, machine=own, **about)
         result = train(
             task,
             settings.loop,
             output,
             identity=identity,
             device=task.device,
-            minutes=machine.minutes,
+            minutes=own.minutes,
             stop=stop,
             **about,
         )
@@ -91,10 +86,6 @@ def run(
     if refused:
         note(f"{refused} examples left out: their text is too long to be written")
     return result
-
-
-def _silent(_line: str) -> None:
-    """Say nothing: the first process says it."""
 
 
 def prepare(

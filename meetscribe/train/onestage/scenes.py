@@ -21,7 +21,7 @@ from meetscribe.train.bank import Room, RoomBank
 from meetscribe.train.hearing import add_noise, add_voice
 from meetscribe.train.library import (
     Library,
-    Piece,
+    Line,
     Samples,
     Uttered,
     draw_piece,
@@ -41,20 +41,6 @@ APART_S = 0.4
 _EDGE_S = (0.1, 0.5)
 _BREATH_S = 0.2
 _TRIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A piece in its place; ``start`` is seconds from the start of the region."""
-
-    voice: int
-    piece: Piece
-    start: float
-
-    @property
-    def end(self) -> float:
-        """Seconds."""
-        return self.start + self.piece.duration
 
 
 @dataclass(frozen=True, slots=True)
