@@ -6,9 +6,12 @@
 For {spectral only, + target, + competitors} x {fixed, mean, tac, dac} a network is trained with the
 same data, steps and seed, and scored on simulated regions of the speakers of split ``heldout``, in
 rooms that nothing was trained or chosen in. The best ones are trained again with further seeds.
-Training goes on where it was stopped; what is finished is not trained again. ``--adapter`` scores
-one that is there instead. Beside them stand plain Whisper on the best channel, and Whisper on what
-guided source separation makes of the same scene, which is told who speaks when.
+Training goes on where it was stopped; what is finished is not trained or scored again, so that
+several of these with other ``--topologies`` and ``--planes`` may work into one folder, and the last
+makes the table of all. ``--adapter`` scores one that is there instead. Beside them stand plain
+Whisper on the best channel, and Whisper on what guided source separation makes of the same scene,
+which is told who speaks when; each read greedily as it is, as the adapters are, and by the
+recogniser of the cascade, which hears nothing but the turns of the target and has its guard.
 
 Prints a Markdown table (also OUTPUT/table.md): target-speaker WER with its interval (bootstrap over
 scenes; with several seeds all of them pooled), WER where people overlap, parameters that were
@@ -19,23 +22,30 @@ left aside: of front-end and SpatialEmb, or of the separation.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from meetscribe import resources
 from meetscribe.config import build, read
+from meetscribe.engines.stream_words import recognise_streams
+from meetscribe.evaluate.scores import WordErrors
+from meetscribe.files import write_atomic
 from meetscribe.onestage.adapter import SpatialWhisper, apply_adapter, load_adapter
 from meetscribe.onestage.adapter_settings import OnestageSettings
 from meetscribe.onestage.features import log_mel
 from meetscribe.onestage.front_end import FrontEnd
 from meetscribe.onestage.tokens import Vocabulary
+from meetscribe.recognize import RecognizedRegion, Recognizer, RecognizerSettings
 from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.train.bank import make_banks
 from meetscribe.train.library import make_library, whisper_words
@@ -45,6 +55,7 @@ from meetscribe.train.onestage.run import ADAPTER, run, whisper_folder
 from meetscribe.train.onestage.scenes import Scene, SceneMaker
 from meetscribe.train.onestage.score import Scored, score, summary, transcribe
 from meetscribe.train.onestage.settings import OnestageTraining
+from meetscribe.types import SAMPLE_RATE_HZ, Activity, no_progress
 
 PLANES: dict[str, dict[str, bool | int]] = {
     "spectral only": {"target": False, "num_competitors": 0},
@@ -53,6 +64,8 @@ PLANES: dict[str, dict[str, bool | int]] = {
 }
 TOPOLOGIES = ("fixed", "mean", "tac", "dac")
 _TEST_SEED, _TEST_STREAM = 4711, 13
+_TEST = ("channels", "array", "split", "scenes", "test_rooms")
+"""Options that say what is scored on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,11 @@ class Variant:
 
     planes: str
     topology: str
+
+    @property
+    def title(self) -> str:
+        """Name in the table."""
+        return f"{self.topology}, {self.planes}"
 
     @property
     def name(self) -> str:
@@ -76,6 +94,14 @@ class Row:
     seeds: int
     parameters: int
     rtf: float
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Row:
+        """Make it again from what ``asdict`` gave."""
+        scored = [
+            Scored(**{**one, "errors": WordErrors(**one["errors"])}) for one in kept["scored"]
+        ]
+        return cls(**{**kept, "scored": tuple(scored)})
 
     @property
     def wer(self) -> float:
@@ -111,9 +137,6 @@ class Bench:
         heldout = settings.speech.model_copy(update={"split": self.options.split})
         hear = None
         if heldout.listen:
-            from meetscribe.recognize.settings import RecognizerSettings
-            from meetscribe.recognize.whisper import Recognizer
-
             folder = whisper_folder(settings.model.target.base)
             hear = whisper_words(
                 Recognizer(RecognizerSettings(prompt="", batch_size=1), model_dir=folder)
@@ -139,6 +162,50 @@ class Bench:
         maker = ExampleMaker(scenes, settings.model, 1, None, 80, alone=False)
         made = [scenes.make(number, 1.0) for number in range(self.options.scenes)]
         return [(scene, maker.pack([scene])) for scene in made]
+
+    def kept(self, name: str, make: Callable[[], dict[str, Row]]) -> dict[str, Row]:
+        """Give rows that were scored on this test set before, or score and keep them."""
+        told = {"rows": name, **{one: getattr(self.options, one) for one in _TEST}}
+        told["settings"] = self.given
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        path = self.options.output / "rows" / f"{digest}.json"
+        if path.is_file():
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            return {key: Row.of(row) for key, row in rows.items()}
+        made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = {key: asdict(row) for key, row in made.items()}
+        write_atomic({path: json.dumps(rows)})
+        return made
+
+    def untrained_rows(self, channels: int, array: str) -> dict[str, Row]:
+        """Score what needs no training."""
+        as_it_is, guarded = self.separated(channels, array)
+        return {
+            "plain Whisper, best channel": self.plain(channels, array),
+            "the cascade's recogniser, best channel": self.guarded(channels, array),
+            "guided source separation + plain Whisper": as_it_is,
+            "guided source separation + the cascade's recogniser": guarded,
+        }
+
+    def variants(self, channels: int, array: str) -> dict[str, Row]:
+        """Train and score all variants, and the best of them with further seeds."""
+        options = self.options
+        wanted = [Variant(planes, name) for name in options.topologies for planes in options.planes]
+        rows: dict[str, Row] = {}
+
+        def measured(variant: Variant, seeds: int) -> None:
+            def make() -> dict[str, Row]:
+                print(f"{variant.name}, seeds: {seeds}", flush=True)
+                return {variant.title: self.measure(variant, range(seeds), channels, array)}
+
+            rows.update(self.kept(f"{variant.name}, {seeds}", make))
+
+        for variant in wanted:
+            measured(variant, 1)
+        for variant in sorted(wanted, key=lambda one: rows[one.title].wer)[: options.best]:
+            measured(variant, options.seeds)
+        return rows
 
     def measure(self, variant: Variant, seeds: range, channels: int, array: str) -> Row:
         """Train where needed, and score."""
@@ -177,29 +244,90 @@ class Bench:
         packed = [packed for _, packed in self.examples(channels, array)]
         return Row(tuple(score(written, packed)), 1, 0, 0.0)
 
-    def separated(self, channels: int, array: str) -> Row:
-        """Score plain Whisper on the streams of guided source separation."""
+    def separated(self, channels: int, array: str) -> tuple[Row, Row]:
+        """Score Whisper on the streams of guided source separation: as it is, and guarded."""
         network, vocabulary = self.untrained()
         trailing_s = network.target.settings.trailing_s
+        recognizer = self.recognizer()
         examples: list[Packed] = []
+        texts: list[list[str]] = []
         spent = heard = 0.0
-        with one_thread():
-            for scene, packed in self.examples(channels, array):
+        for scene, packed in self.examples(channels, array):
+            with SeparatedStreams(scene, [*scene.turns, *scene.spoken], threads=1) as streams:
                 began = time.process_time()
-                with SeparatedStreams(scene, [*scene.turns, *scene.spoken], threads=1) as streams:
-                    region = scene.region
+                region = scene.region
+                with one_thread():
                     made = [streams.read(name, region.start, region.end) for name in scene.texts]
                 spent += time.process_time() - began
                 heard += scene.duration
-                mels = [log_mel(one, trailing_s=trailing_s) for one in made]
-                examples.append(replace(packed, mel_bft=torch.stack(mels).numpy()))
-        written = writer(network, vocabulary, plain=True)
-        return Row(tuple(score(written, examples)), 1, 0, spent / heard)
+                found = recognise_streams(
+                    streams, Activity(scene.spoken), recognizer, language="en", progress=no_progress
+                )
+            texts.append([text_of(found.get(name, ())) for name in scene.texts])
+            mels = [log_mel(one, trailing_s=trailing_s) for one in made]
+            examples.append(replace(packed, mel_bft=torch.stack(mels).numpy()))
+        as_it_is = score(writer(network, vocabulary, plain=True), examples)
+        guarded = score(reader(texts), examples)
+        rtf = spent / heard
+        return Row(tuple(as_it_is), 1, 0, rtf), Row(tuple(guarded), 1, 0, rtf)
+
+    def guarded(self, channels: int, array: str) -> Row:
+        """Score the cascade's recogniser on the turns of everybody, on the best channel."""
+        recognizer = self.recognizer()
+        model = self.settings(Variant("+ competitors", "dac"), 0).model
+        texts: list[list[str]] = []
+        examples = self.examples(channels, array)
+        for scene, _ in examples:
+            front_end = FrontEnd(scene, scene.turns, model.front_end, model.embedding)
+            texts.append([])
+            for one in front_end.hear(scene.region, list(scene.texts)):
+                own = [turn for turn in scene.spoken if turn.speaker == one.target]
+                found = recognizer.recognize(SceneChannel(scene, one.channel), own, language="en")
+                texts[-1].append(text_of(found))
+        return Row(tuple(score(reader(texts), [packed for _, packed in examples])), 1, 0, 0.0)
+
+    def recognizer(self) -> Recognizer:
+        """Give the recogniser of the cascade."""
+        base = self.settings(Variant("+ competitors", "dac"), 0).model.target.base
+        return Recognizer(RecognizerSettings(), model_dir=whisper_folder(base))
 
     def untrained(self) -> tuple[SpatialWhisper, Vocabulary]:
         """Give plain Whisper."""
         model = self.settings(Variant("+ competitors", "dac"), 0).model
         return SpatialWhisper.load(model, whisper_folder(model.target.base))
+
+
+@dataclass(frozen=True, slots=True)
+class SceneChannel:
+    """One channel of a scene, as an ``AudioReader``."""
+
+    scene: Scene
+    channel: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.scene.duration
+
+    def read(self, start: float, end: float) -> np.ndarray:
+        """Give samples; zeros beyond the end."""
+        samples_n = np.zeros(
+            round(end * SAMPLE_RATE_HZ) - round(start * SAMPLE_RATE_HZ), np.float32
+        )
+        there_n = self.scene.read_cn(start, end)[self.channel]
+        samples_n[: len(there_n)] = there_n
+        return samples_n
+
+
+def text_of(regions: Sequence[RecognizedRegion]) -> str:
+    """Give all words."""
+    return " ".join(word.text for region in regions for word in region.words)
+
+
+def reader(texts: Sequence[Sequence[str]]) -> Callable[[Packed], Sequence[str]]:
+    """Give what gives texts that are written already, batch by batch."""
+    following = iter(texts)
+    return lambda _packed: next(following)
 
 
 def front_end_time(network: SpatialWhisper, model: OnestageSettings, scenes: list[Scene]) -> float:
@@ -284,24 +412,11 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     bench = Bench(options)
     here = (options.channels, options.array)
-    variants = (
-        []
-        if options.adapter
-        else [Variant(planes, name) for name in options.topologies for planes in options.planes]
-    )
-    rows = {
-        "plain Whisper, best channel": bench.plain(*here),
-        "guided source separation + Whisper": bench.separated(*here),
-    }
     if options.adapter:
-        rows[options.adapter.name] = bench.adapter(options.adapter, *here)
-    for variant in variants:
-        print(variant.name)
-        rows[f"{variant.topology}, {variant.planes}"] = bench.measure(variant, range(1), *here)
-    ranked = sorted(variants, key=lambda one: rows[f"{one.topology}, {one.planes}"].wer)
-    for variant in ranked[: options.best] if options.seeds > 1 else []:
-        name = f"{variant.topology}, {variant.planes}"
-        rows[name] = bench.measure(variant, range(options.seeds), *here)
+        rows = {options.adapter.name: bench.adapter(options.adapter, *here)}
+    else:
+        rows = bench.variants(*here)
+    rows = bench.kept("untrained", lambda: bench.untrained_rows(*here)) | rows
     text = "\n".join(lines_of(rows)) + "\n"
     (options.output / "table.md").write_text(text, encoding="utf-8")
     print(f"\n{text}")

@@ -59,7 +59,7 @@ def measure(audio: Path, minutes: float, threads: int) -> dict[str, float]:
     cpu = usage.ru_utime + usage.ru_stime
     peak_mb = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     seconds = minutes * 60
-    print(f"\n{minutes:g} min of mono meeting, {threads} threads")
+    print(f"\n{minutes:g} min of meeting, {threads} threads")
     costs = made["provenance"]
     print(f"  {'stage':<10}{'wall s':>10}{'CPU s':>10}{'of real time':>14}{'peak MB so far':>16}")
     for stage, spent in costs["timings_s"].items():

@@ -272,9 +272,9 @@ class _Mix:
 def draw_channels(
     there: int, wanted: tuple[int, int] | None, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw so many microphones in any order; None takes all as they are."""
-    if wanted is None:
+    """Draw so many microphones in any order; None, or no choice, takes all as they are."""
+    fewest, most = wanted or (there, there)
+    if fewest >= there:
         return np.arange(there)
-    fewest, most = wanted
     count = int(rng.integers(min(fewest, there), min(most, there) + 1))
     return np.asarray(rng.permutation(there)[:count])
