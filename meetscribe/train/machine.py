@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meetscribe.engines.device import check_present
+from meetscribe.train.allocator import keep_freed_memory
 from meetscribe.train.processes import launch, own_device, together
 from meetscribe.types import Progress, no_progress
 
@@ -48,6 +49,7 @@ def together_on(
     ConfigError
         If the device is not there, or as ``own_device`` and ``together`` do.
     """
+    keep_freed_memory()
     machine = machine or Machine()
     check_present(machine.device)
     machine = replace(machine, device=own_device(machine.device))

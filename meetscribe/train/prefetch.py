@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from meetscribe.errors import ModelError
+from meetscribe.train.allocator import keep_freed_memory
 
 T = TypeVar("T")
 Maker = Callable[[int], T]
@@ -79,6 +80,7 @@ def _prepare(prepare: Callable[[], Maker[Any]]) -> None:
     # a process that is killed can end no others, and these would wait for work for ever
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    keep_freed_memory()
     _own["make"] = prepare()
 
 
