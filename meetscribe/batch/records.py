@@ -109,6 +109,11 @@ def signature_of(session: Session) -> tuple[Any, ...] | None:
         return None
 
 
+def is_absent(session: Session) -> bool:
+    """Tell whether a file of this machine is not there, as behind a link to nothing."""
+    return any(not remote.is_url(one) and not Path(one).exists() for one in session.sources)
+
+
 def _read(path: Path) -> Record | None:
     try:
         made = json.loads(path.read_text(encoding="utf-8"))

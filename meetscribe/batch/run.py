@@ -17,7 +17,7 @@ from meetscribe.batch import remote
 from meetscribe.batch.eta import Estimate
 from meetscribe.batch.locks import Locks
 from meetscribe.batch.plan import Plan, Request, is_done
-from meetscribe.batch.records import Record, Records
+from meetscribe.batch.records import Record, Records, is_absent
 from meetscribe.batch.summary import Row, State, Summary, row_of
 from meetscribe.batch.tasks import (
     Begun,
@@ -69,11 +69,15 @@ class Limits:
 
 @dataclass
 class _Attempt:
-    """A recording on its way; ``number`` counts from 1, ``spared`` machines that went with it."""
+    """A recording on its way; ``number`` counts from 1, ``spared`` machines that went with it.
+
+    ``absent`` is a link to nothing, or what was gone when the batch began: no pause brings it.
+    """
 
     session: Session
     number: int = 1
     spared: int = 0
+    absent: bool = False
     little_memory: bool = False
     began: float = 0.0
     allowed_s: float = 0.0
@@ -116,7 +120,7 @@ class Batch:
         }
         # long ones first: so that not one worker has the longest left when the others are done
         order = sorted(plan.todo, key=lambda session: -session.num_bytes)
-        self._waiting.extend(_Attempt(session) for session in order)
+        self._waiting.extend(_Attempt(session, absent=is_absent(session)) for session in order)
         self._estimate = Estimate(plan.todo)
         try:
             while self._waiting or self._elsewhere or self._running:
@@ -236,8 +240,11 @@ class Batch:
         del self._running[name]
         outcome = self._seen_from_here(outcome)
         spared = blameless and attempt.spared < _SPARED
-        again = outcome.verdict is Verdict.TROUBLE and (
-            spared or attempt.number <= self.limits.retries
+        missed = attempt.absent and not outcome.signature and not lost
+        again = (
+            outcome.verdict is Verdict.TROUBLE
+            and not missed
+            and (spared or attempt.number <= self.limits.retries)
         )
         if again and self.stopped is None:
             self.locks.release(name)
@@ -276,6 +283,7 @@ class Batch:
             attempt.session,
             attempt.number + 1,
             attempt.spared,
+            attempt.absent,
             little,
             ready_at=time.monotonic() + wait,
         )

@@ -23,6 +23,8 @@ def outcome(task: Task) -> Outcome:
         return Outcome(Verdict.BAD, "no audio", "record it again", signature=mark(task))
     if kind == "full":
         return Outcome(Verdict.TROUBLE, "disk full", "free some space", writing=True)
+    if kind == "gone":
+        return Outcome(Verdict.TROUBLE, "no such file", "check the path")
     if kind == "hopeless":
         return Outcome(Verdict.HOPELESS, "no weights", "pull them")
     if kind == "hungry" and not task.little_memory:

@@ -49,6 +49,18 @@ def test_what_always_crashes_fails_with_its_reason(
     assert ran.row("good").state is State.DONE
 
 
+def test_only_what_was_there_when_the_batch_began_is_waited_for(recordings: Make, run: Run) -> None:
+    folder = recordings("good.wav", "gone-later.wav")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    ran = run(folder, limits=Limits(retries=1, pause_s=0.0))
+    assert (ran.row("gone").error, ran.row("gone").attempts) == ("no such file", 1)
+    assert (ran.row("gone-later").error, ran.row("gone-later").attempts) == (
+        "no such file (2 attempts)",
+        2,
+    )
+    assert ran.row("good").state is State.DONE
+
+
 def test_hang_is_ended(recordings: Make, run: Run) -> None:
     limits = Limits(timeout_factor=0.1, timeout_floor_s=1.0, retries=0)
     began = time.monotonic()
