@@ -1,11 +1,13 @@
 """Constrained generation of the small joint model: how many answers fail to be read.
 
-    python benchmarks/constrained_whisper.py [--count 500] [--base whisper-base]
+    python benchmarks/constrained_whisper.py [--count 500] [--base whisper-base] [--min-words 30]
 
 Networks of random weights with the vocabulary of a real Whisper write ``--count`` answers under
-constraint, about noise of 0.1 to 30 s, in batches: in all orders and places of the speaker's token,
-with budgets from 6 tokens up. An answer fails if it is not ended within its budget, needs a repair,
-or has a time outside the clip. The same networks without constraint are counted for comparison.
+constraint, about noise of up to 30 s, in batches: in all orders and places of the speaker's token,
+once with at least ``--min-words`` words each and budgets from the fewest tokens that can hold them,
+once with no such demand and budgets from 6 tokens. An answer fails if it is not ended within its
+budget, needs a repair, has a time outside the clip, or has too few words. The same networks without
+constraint are counted for comparison.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from meetscribe.joint.whisper.writing import Answer
 
 RATE = 16_000
+_TIMES_GAIN = 1.35
 
 
 class Voices(torch.nn.Module):
@@ -78,18 +81,66 @@ def writers(base: str, seed: int) -> list[Writer]:
             for layer in whisper.decoder.layers:
                 layer.encoder_attn.out_proj.weight.mul_(20)
                 layer.encoder_attn.q_proj.weight.mul_(5)
-            # one token of an answer's end stands against all words: let it win at times
+            # an answer's end is one token against all words, times are few: let them win at times
             whisper.decoder.embed_tokens.weight[vocabulary.end].mul_(3)
+            whisper.decoder.embed_tokens.weight[vocabulary.first_timestamp :].mul_(_TIMES_GAIN)
         network = WhisperJoint(whisper, Voices(), vocabulary, settings)
         made.append(Writer(network.for_decoding()))
     return made
 
 
-def failed(answer: Answer, duration: float, budget: int, end: int) -> bool:
+def words_of(answer: Answer) -> int:
+    """Count the words of an answer: what spaces separate."""
+    return sum(len(one.text.split()) for one in answer.parsed.utterances)
+
+
+def failed(answer: Answer, duration: float, budget: int, end: int, min_words: int) -> bool:
     """Tell whether an answer breaks any promise of the rules."""
     unended = answer.tokens[-1] != end or len(answer.tokens) > budget
     parsed = answer.parsed
-    return unended or bool(parsed.repairs) or parsed.in_clip(duration) != parsed
+    outside = parsed.in_clip(duration) != parsed
+    return unended or bool(parsed.repairs) or outside or words_of(answer) < min_words
+
+
+def count(ways: list[Writer], args: argparse.Namespace, *, constrained: bool, words: int) -> str:
+    """Write all answers, and say what became of them."""
+    draw = random.Random(args.seed)  # noqa: S311 - no secret
+    torch.manual_seed(args.seed)
+    counts: Counter[str] = Counter()
+    written: list[int] = []
+    started = time.process_time()
+    for number in range(0, args.count, args.batch):
+        writer = ways[number // args.batch % len(ways)]
+        size = min(args.batch, args.count - number)
+        durations = [draw.choice((0.1, 1.0, 5.0, 30.0)) * draw.random() for _ in range(size)]
+        durations = [max(0.02, duration) for duration in durations]
+        least = len(writer.form.slots) + words if words else 1
+        budgets = [max(least, draw.choice((6, 20, 60, 446))) for _ in range(size)]
+        clips = [0.1 * torch.randn(int(RATE * duration)) for duration in durations]
+        answers = writer.write(
+            clips,
+            durations=durations,
+            budgets=budgets,
+            constrained=constrained,
+            max_speakers=draw.randint(1, 4),
+            min_words=words,
+        )
+        for answer, duration, budget in zip(answers, durations, budgets, strict=True):
+            counts["answers"] += 1
+            counts["failed"] += failed(answer, duration, budget, writer.form.end, words)
+            counts["unreadable"] += answer.parsed.failed
+            counts["turns"] += len(answer.parsed.utterances)
+            counts["tokens"] += len(answer.tokens)
+            counts["empty"] += not answer.parsed.utterances
+            counts["made to end"] += answer.full
+            written.append(words_of(answer))
+    used = time.process_time() - started
+    told = ", ".join(f"{name} {number}" for name, number in counts.items())
+    spread = f"least {min(written)}, median {sorted(written)[len(written) // 2]}"
+    return (
+        f"{told}\nwords an answer: {spread}, most {max(written)}\n"
+        f"CPU {used:.1f} s, {1000 * used / counts['tokens']:.2f} ms a token, all included"
+    )
 
 
 def main() -> None:
@@ -98,41 +149,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--base", default="whisper-base", help="whose vocabulary is used")
+    parser.add_argument("--min-words", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     ways = writers(args.base, args.seed)
-    draw = random.Random(args.seed)  # noqa: S311 - no secret
-    counts: Counter[str] = Counter()
-    for constrained in (True, False):
-        counts.clear()
-        started = time.process_time()
-        for number in range(0, args.count, args.batch):
-            writer = ways[number // args.batch % len(ways)]
-            size = min(args.batch, args.count - number)
-            durations = [draw.choice((0.1, 1.0, 5.0, 30.0)) * draw.random() for _ in range(size)]
-            durations = [max(0.02, duration) for duration in durations]
-            budgets = [draw.choice((6, 20, 60, 446)) for _ in range(size)]
-            clips = [0.1 * torch.randn(int(RATE * duration)) for duration in durations]
-            answers = writer.write(
-                clips,
-                durations=durations,
-                budgets=budgets,
-                constrained=constrained,
-                max_speakers=draw.randint(1, 4),
-            )
-            for answer, duration, budget in zip(answers, durations, budgets, strict=True):
-                counts["answers"] += 1
-                counts["failed"] += failed(answer, duration, budget, writer.form.end)
-                counts["unreadable"] += answer.parsed.failed
-                counts["turns"] += len(answer.parsed.utterances)
-                counts["tokens"] += len(answer.tokens)
-                counts["empty"] += not answer.parsed.utterances
-                counts["made to end"] += answer.full
-        used = time.process_time() - started
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        print(f"{'constrained' if constrained else 'unconstrained'}: {told}")
-        print(f"CPU {used:.1f} s, {1000 * used / counts['tokens']:.2f} ms a token, all included")
+    for constrained, words in ((True, args.min_words), (True, 0), (False, 0)):
+        title = "constrained" if constrained else "unconstrained"
+        least = f", at least {words} words" if words else ""
+        print(f"{title}{least}: {count(ways, args, constrained=constrained, words=words)}")
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ class PlacedSignal(OneSignal):
     @cached_property
     def places(self) -> Mapping[str, SoloProfile | None]:
         """Where everybody is, learned from the whole meeting when it is first needed."""
-        from meetscribe.engines.onestage_writing import find_places
         from meetscribe.joint.spatial_stream import SOLO
+        from meetscribe.spatial.solo import find_places
 
         if self._channels is None:
             return {}

@@ -14,12 +14,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from meetscribe.engines.joint_loops import only_words
 from meetscribe.engines.joint_turns import Reading, Said, named
 from meetscribe.engines.joint_writing import Written
 from meetscribe.engines.leakage import LeakageSettings, without_copies
 from meetscribe.formats.tokens import tokens_of
 from meetscribe.recognize import RecognizedRegion
-from meetscribe.types import Utterance, Word, join_words
+from meetscribe.types import Utterance, Word
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,9 @@ def own_words(
     leaked = 0
     for number, said in of_clip.items():
         clip = written[number]
-        owner = _loudest(said, clip.levels)
-        for one, level in zip(said, clip.levels, strict=True):
+        levels = [clip.levels[one.place] for one in said]
+        owner = _loudest(said, levels)
+        for one, level in zip(said, levels, strict=True):
             if one.certain and one.utterance.speaker != owner:
                 leaked += 1
             else:
@@ -105,7 +107,8 @@ def _once(heard: Sequence[_Heard], settings: LeakageSettings) -> tuple[list[_Hea
             if not gone:
                 made.append(one)
             elif new.words:
-                made.append(replace(one, said=_shortened(one.said, new.words)))
+                shorter = only_words(one.said.utterance, new.words)
+                made.append(replace(one, said=replace(one.said, utterance=shorter)))
     return made, copied
 
 
@@ -117,10 +120,3 @@ def _region(one: _Heard) -> RecognizedRegion:
         for token in tokens_of(utterance)
     )
     return RecognizedRegion(utterance.start, utterance.end, words)
-
-
-def _shortened(said: Said, words: Sequence[Word]) -> Said:
-    """Leave of an utterance these words only."""
-    text = join_words(word.text for word in words)
-    utterance = replace(said.utterance, start=words[0].start, end=words[-1].end, text=text)
-    return replace(said, utterance=utterance)

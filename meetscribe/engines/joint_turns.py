@@ -15,6 +15,7 @@ import numpy as np
 from meetscribe.activity.clustering import Bounds
 from meetscribe.activity.voiceprint import VOICEPRINT_SIZE
 from meetscribe.engines.joint_link import LocalSpeaker, link
+from meetscribe.engines.joint_loops import without_loops
 from meetscribe.engines.joint_models import JointModels
 from meetscribe.engines.joint_writing import Written
 from meetscribe.engines.meeting_settings import VOICEPRINT
@@ -42,11 +43,21 @@ _SHORTEST_CLIP_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An utterance on the meeting's clock, and the group whose speaker it has."""
+    """An utterance on the meeting's clock, and the group whose speaker it has.
+
+    Parameters
+    ----------
+    group, place : number of its group, and its own in what was written about it
+    utterance : its speaker is one of that group
+    certain : whether somebody has its words
+    looped : whether its speaker repeated himself in that group
+    """
 
     group: int
+    place: int
     utterance: Utterance
     certain: bool
+    looped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,8 @@ class Reading:
 def read_answers(written: Sequence[Written]) -> Reading:
     """Put what was written on the meeting's clock.
 
-    A speaker is called by group and id; words that nobody has have a speaker of their own.
+    A speaker is called by group and id; words that nobody has have a speaker of their own. Words
+    that repeat themselves again and again are left out.
     """
     said: list[Said] = []
     failed: list[Segment] = []
@@ -80,15 +92,20 @@ def read_answers(written: Sequence[Written]) -> Reading:
         parsed = one.answer.parsed.in_clip(one.group.duration)
         if parsed.failed:
             failed.append(one.group)
-        repaired += bool(parsed.repairs)
+        kept = without_loops(parsed.utterances)
+        repaired += bool(parsed.repairs or kept.speakers)
         faults.update(str(repair.fault) for repair in parsed.repairs)
-        for place, turn in enumerate(parsed.utterances):
+        faults.update([str(Fault.LOOP)] * len(kept.speakers))
+        for place, turn in enumerate(kept.turns):
+            if turn is None:
+                continue
             certain = turn.speaker != UNKNOWN
             label = f"{number}:{turn.speaker if certain else f'{UNKNOWN}:{place}'}"
             start = min(one.group.start + turn.start, one.group.end)
             end = min(one.group.start + turn.end, one.group.end)
             placed = replace(turn, speaker=label, start=round(start, 4), end=round(end, 4))
-            said.append(Said(number, placed, certain))
+            looped = turn.speaker in kept.speakers
+            said.append(Said(number, place, placed, certain, looped))
     faults.pop(str(Fault.NO_TURNS), None)
     return Reading(tuple(said), tuple(failed), repaired, faults)
 
@@ -166,7 +183,7 @@ def named(said: Sequence[tuple[Said, Hashable]]) -> tuple[Utterance, ...]:
     turns = turns_of(utterance for utterance, _ in named)
     made = []
     for utterance, one in named:
-        flags = [] if one.certain else ["unclear"]
+        flags = ["unclear"] if one.looped or not one.certain else []
         others = (turn for turn in turns if turn.speaker != utterance.speaker)
         length = utterance.end - utterance.start
         if sum(_common(utterance, turn) for turn in others) >= min(_OVERLAP_S, length):

@@ -26,8 +26,7 @@ from meetscribe.models import describe_model
 from meetscribe.recognize import RecognizedRegion, guard
 from meetscribe.recognize.vad import FRAME_S
 from meetscribe.recognize.words import fit_to_speech, split_tokens, timed_words
-from meetscribe.spatial.solo import SoloProfile, solo_profile, solo_profiles
-from meetscribe.spatial.solo_segments import SoloSettings, choose_solo
+from meetscribe.spatial.solo import find_places
 from meetscribe.types import Activity, AudioReader, Segment, Turn
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from meetscribe.onestage.tokens import Vocabulary
 
 _CPU_BATCH, _BATCH = 8, 32
-_SCRAPED_TOGETHER_S, _SCRAPED_TRIM_S = 0.5, 0.1
-"""Who is never alone for long is learnt from many short moments, of which so much must be left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +71,6 @@ def regions_of(
             Item(region, speaker) for region in utterance_groups(own, audio, settings.regions)
         ]
     return sorted(items, key=lambda one: (-one.region.duration, one.region, one.speaker))
-
-
-def find_places(
-    channels: ChannelAudio, turns: Sequence[Turn], settings: SoloSettings, *, device: str
-) -> dict[str, SoloProfile | None]:
-    """Learn where every speaker is, from moments in which nobody else speaks.
-
-    Whoever is never alone as long as the settings ask for is learnt from many shorter moments;
-    None for a speaker who is hardly alone at all.
-    """
-    found = solo_profiles(channels, turns, settings, device=device)
-    if all(found.values()):
-        return found
-    short = settings.model_copy(
-        update={
-            "pick": "concatenated",
-            "trim_s": min(settings.trim_s, _SCRAPED_TRIM_S),
-            "shortest_s": min(settings.shortest_s, _SCRAPED_TOGETHER_S),
-        }
-    )
-    chosen = choose_solo(turns, short)
-    return {
-        speaker: profile or solo_profile(channels, chosen[speaker], short, device=device)
-        for speaker, profile in found.items()
-    }
 
 
 class Listening:

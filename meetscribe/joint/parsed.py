@@ -49,6 +49,9 @@ class Fault(StrEnum):
     """A range of a speaker that no line has words for; kept without words."""
     NO_SPEAKER = "no-speaker"
     """A line that no speaker has; kept with the speaker ``UNKNOWN``."""
+    LOOP = "loop"
+    """Words that repeat themselves again and again; only the first round is kept. The text may be
+    read without that: it is left out when it becomes part of a transcript."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     turns -> choose_solo -> spans (solo_segments)            who speaks alone where
     reader, spans -> solo_profile -> SoloProfile             the phases of that speaker's place
+    reader, turns -> solo_profiles, find_places              the same of everybody
     spectrum, profiles -> solo_features -> SoloFeatures      how well each cell fits each place
     against_others, strongest_others                         a target beside the competitors
 
@@ -37,6 +38,8 @@ _SHARPNESS = 10.0
 """Of the softmax: a lead of 0.1 multiplies the odds by e."""
 _SECOND = 101
 """Frames of about one second, at the hop of ``FEATURE_STFT``."""
+_SCRAPED_TOGETHER_S, _SCRAPED_TRIM_S = 0.5, 0.1
+"""Who is never alone for long is learnt from many short moments, of which so much must be left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,38 @@ def solo_profiles(
     return {
         speaker: solo_profile(reader, spans, settings, device=device)
         for speaker, spans in chosen.items()
+    }
+
+
+def find_places(
+    reader: ChannelReader,
+    turns: Sequence[Turn],
+    settings: SoloSettings | None = None,
+    *,
+    device: str = "cpu",
+) -> dict[str, SoloProfile | None]:
+    """Learn where every speaker is, whoever is never alone for long included.
+
+    Whoever is never alone as long as the settings ask for is learnt from many shorter moments;
+    None for a speaker who is hardly alone at all.
+
+    Parameters, order and errors as of ``solo_profiles``.
+    """
+    settings = settings or SoloSettings()
+    found = solo_profiles(reader, turns, settings, device=device)
+    if all(found.values()):
+        return found
+    short = settings.model_copy(
+        update={
+            "pick": "concatenated",
+            "trim_s": min(settings.trim_s, _SCRAPED_TRIM_S),
+            "shortest_s": min(settings.shortest_s, _SCRAPED_TOGETHER_S),
+        }
+    )
+    chosen = choose_solo(turns, short)
+    return {
+        speaker: profile or solo_profile(reader, chosen[speaker], short, device=device)
+        for speaker, profile in found.items()
     }
 
 

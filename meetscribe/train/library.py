@@ -226,7 +226,7 @@ def make_library(
 
     Parameters
     ----------
-    folder : for the two files
+    folder : for the two files, made when there is something to keep
     hear : gives words with times; None: utterances are used whole, in the reference's spelling
     recogniser : name of what hears, part of what the files depend on
     progress : called with ``"speech"``
@@ -300,6 +300,7 @@ class _Kept:
             self._words[signal] = [Word(*one) for one in plain]
             told = {"signal": signal, "words": plain}
             try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
                 with self._path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(told, ensure_ascii=False) + "\n")
             except OSError as error:

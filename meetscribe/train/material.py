@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meetscribe.errors import OutputError
 from meetscribe.models import resolve_whisper
 from meetscribe.train.bank import RoomBank, make_banks
 from meetscribe.train.data_settings import RoomSettings, SpeechSettings
@@ -54,10 +53,6 @@ def make_material(
         As ``make_library`` and ``make_banks`` do.
     """
     told = list(notes)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{work}: cannot be made: {error.strerror or error}") from error
     heard_by = recogniser if speech.listen else ""
     hear: Hear | None = _Listener(recogniser) if speech.listen else None
     library, more = make_library(speech, work, hear=hear, recogniser=heard_by, progress=progress)

@@ -16,7 +16,13 @@ from meetscribe.engines.joint_groups import utterance_groups
 from meetscribe.engines.joint_kinds import Answer, answer_from_json, answer_to_json, budget
 from meetscribe.engines.joint_models import JointModels, describe_joint, resolve_joint
 from meetscribe.engines.joint_settings import DecodingSettings, JointSettings
-from meetscribe.engines.joint_turns import language_of, link_speakers, read_answers, turns_of
+from meetscribe.engines.joint_turns import (
+    language_of,
+    link_speakers,
+    named,
+    read_answers,
+    turns_of,
+)
 from meetscribe.engines.joint_writing import Written
 from meetscribe.engines.run import Run
 from meetscribe.engines.timer import Timer
@@ -234,6 +240,37 @@ def test_what_is_no_transcript_fails_and_an_empty_one_does_not() -> None:
     reading = read_answers([wrote(group, text) for text in texts])
     assert reading.failed == (group,)
     assert reading.said == ()
+
+
+def test_words_that_are_written_again_and_again_are_left_out() -> None:
+    again = [("1", 0.5 * at, 0.5 * at + 0.4, "Yeah.") for at in range(2, 12)]
+    turns = [
+        Utterance(*turn)
+        for turn in [
+            ("1", 0.0, 1.0, "so I said"),
+            *again,
+            ("1", 7.0, 8.0, "Yeah. Right then."),
+            ("2", 1.0, 2.0, "No no no no"),
+            ("2", 2.0, 3.0, "no, well"),
+            ("2", 4.0, 12.0, " ".join(["thank you all"] * 16)),
+        ]
+    ]
+    reading = read_answers([wrote(Segment(10.0, 25.0), serialise(turns))])
+    made = [(one.utterance.start, one.utterance.end, one.utterance.text) for one in reading.said]
+    assert made == [
+        (10.0, 11.0, "so I said"),
+        (11.0, 11.4, "Yeah."),
+        (11.0, 12.0, "No no no no"),
+        (12.0, 13.0, "no, well"),
+        (14.0, 14.5, "thank you all"),
+        (pytest.approx(17.33, abs=0.1), 18.0, "Right then."),
+    ]
+    assert (reading.repaired, reading.failed) == (1, ())
+    assert reading.faults == {"loop": 2}
+    persons = named([(one, one.utterance.speaker) for one in reading.said])
+    assert all("unclear" in one.flags for one in persons)
+    alone = read_answers([wrote(Segment(10.0, 25.0), serialise(turns[:3]))])
+    assert [one.looped for one in alone.said] == [False] * 3
 
 
 def test_turns_of_a_speaker_that_touch_are_one() -> None:

@@ -63,7 +63,8 @@ def test_a_small_model_gives_a_transcript(folder: Path, talk: Path) -> None:
     made = runner.transcribe(runner.probe([talk]))
     groups = made.provenance["groups"]
     assert groups["count"] >= 1
-    assert (groups["failed"], groups["repaired"]) == (0, 0)
+    assert groups["failed"] == 0
+    assert set(groups["repairs"]) <= {"loop"}
     assert groups["tokens"] > 0
     about = made.provenance["models"]
     assert {"config.json", "model.safetensors"} <= about["joint"]["sha256"].keys()

@@ -23,7 +23,7 @@ from meetscribe.engines.onestage_models import (
     resolve_adapter,
 )
 from meetscribe.engines.onestage_settings import OnestageEngineSettings
-from meetscribe.engines.onestage_writing import Item, find_places, recognised, regions_of
+from meetscribe.engines.onestage_writing import Item, recognised, regions_of
 from meetscribe.errors import ConfigError, MeetscribeError, NameNotFoundError, WeightsError
 from meetscribe.ingest import probe
 from meetscribe.models import fetch, is_cached
@@ -40,7 +40,6 @@ from meetscribe.pipeline.runner import Runner
 from meetscribe.pipeline.spec import load_spec
 from meetscribe.recognize import RecognizedRegion, guard
 from meetscribe.spatial.embedding_inputs import SpatialEmbSettings
-from meetscribe.spatial.solo_segments import SoloSettings
 from meetscribe.types import (
     AudioFile,
     Layout,
@@ -302,22 +301,17 @@ def test_a_whisper_that_hears_no_language_needs_to_be_told(tmp_path: Path) -> No
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise in memory, one channel or several."""
+    """Noise in memory."""
 
     seconds: float
-    channels: int = 1
 
     @property
     def duration(self) -> float:
         return self.seconds
 
-    def read_cn(self, start: float, end: float) -> np.ndarray:
-        first, last = round(start * RATE_HZ), round(end * RATE_HZ)
-        rng = np.random.default_rng(first)
-        return (0.1 * rng.standard_normal((self.channels, last - first))).astype(np.float32)
-
     def read(self, start: float, end: float) -> np.ndarray:
-        return self.read_cn(start, end)[0]
+        first, last = round(start * RATE_HZ), round(end * RATE_HZ)
+        return (0.1 * np.random.default_rng(first).standard_normal(last - first)).astype(np.float32)
 
 
 def test_speech_of_a_speaker_is_cut_into_regions() -> None:
@@ -341,15 +335,6 @@ def test_speech_of_a_speaker_is_cut_into_regions() -> None:
                 for item in items
             )
     assert all(item.region.end <= 60.0 for item in items)
-
-
-def test_who_is_never_alone_for_long_is_learnt_from_short_moments() -> None:
-    turns = [Turn(0.0, 4.0, "ann"), Turn(10.0, 12.0, "dee"), Turn(10.0, 12.0, "ann")]
-    turns += [Turn(5.0 + at, 5.7 + at, "ben") for at in (0.0, 1.0, 2.0)]
-    places = find_places(Noise(20.0, 3), turns, SoloSettings(), device="cpu")  # type: ignore[arg-type]
-    assert places["ann"] is not None
-    assert places["ben"] is not None
-    assert places["dee"] is None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -193,6 +194,7 @@ def test_faults_are_put_right_and_told(
     most=st.integers(1, 5),
     order=orders,
     place=places,
+    least=st.integers(0, 12),
 )
 def test_whatever_the_rules_let_through_can_be_read(
     vocabulary: Vocabulary,
@@ -203,9 +205,12 @@ def test_whatever_the_rules_let_through_can_be_read(
     most: int,
     order: Order,
     place: SpeakerPlace,
+    least: int,
 ) -> None:
     made = form(vocabulary, order=order, place=place)
-    rules = Rules(made, Words(made), duration=duration, budget=budget, most=most)
+    if not made.steps(duration) or budget < least + len(made.slots):
+        least = 0
+    rules = Rules(made, Words(made), duration=duration, budget=budget, most=most, min_words=least)
     draw = torch.Generator().manual_seed(seed)
     tokens: list[int] = []
     while END not in tokens:
@@ -219,6 +224,7 @@ def test_whatever_the_rules_let_through_can_be_read(
     assert parsed.repairs == ()
     assert parsed.in_clip(duration) == parsed
     assert all(one.text for one in parsed.utterances)
+    assert sum(len(one.text.split()) for one in parsed.utterances) >= least
     assert not {WORDS.index("(")} & set(tokens)
     speakers = [one.speaker for one in made.read(tokens, duration).utterances]
     assert len(set(speakers)) <= min(most, 3)
@@ -267,3 +273,57 @@ def test_a_budget_that_ends_an_answer_is_told(vocabulary: Vocabulary) -> None:
             rules.take(tokens[-1])
         assert tokens[-1] == END
         assert rules.forced == forced
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_words_that_are_asked_for_are_written_before_the_end(
+    vocabulary: Vocabulary, place: SpeakerPlace
+) -> None:
+    made = form(vocabulary, place=place)
+    for budget in (34, 35, 37, 38, 60, 400):
+        rules = Rules(made, Words(made), duration=2.0, budget=budget, min_words=30)
+        tokens: list[int] = []
+        while END not in tokens:
+            # an end is what the model wants most, then another time
+            logits = torch.zeros(SHAPE.vocab_size + 3)
+            logits[FIRST:SPEAKER] = 5.0
+            logits[END] = 9.0
+            rules.apply(logits)
+            tokens.append(int(logits.argmax()))
+            rules.take(tokens[-1])
+        parsed = made.read(tokens, 2.0)
+        assert (len(tokens) <= budget, parsed.repairs) == (True, ())
+        assert sum(len(one.text.split()) for one in parsed.utterances) == 30
+        # with room it ends every utterance after a word
+        assert (len(parsed.utterances) == 30) == (budget == 400)
+        assert rules.forced == (budget < 400)
+
+
+def test_too_many_words_are_refused(vocabulary: Vocabulary) -> None:
+    made = form(vocabulary)
+    with pytest.raises(ConfigError, match="at most 33 tokens, expected at least 34 for 30 words"):
+        Rules(made, Words(made), duration=2.0, budget=33, min_words=30)
+    with pytest.raises(ConfigError, match="holds no utterance"):
+        Rules(made, Words(made), duration=0.01, budget=40, min_words=1)
+    rules = Rules(made, Words(made), duration=2.0, budget=40, min_words=1)
+    with pytest.raises(ModelError, match="against the form"):
+        rules.take(END)
+
+
+def test_a_token_that_goes_on_with_a_word_is_none_of_those_asked_for(tmp_path: Path) -> None:
+    spelt = builders.letters(tmp_path)
+    made = form(spelt)
+    assert len(Words(made).beginning) < len(Words(made).readable)
+    rules = Rules(made, Words(made), duration=2.0, budget=24, min_words=5)
+    tokens: list[int] = []
+    while spelt.end not in tokens:
+        logits = torch.zeros(spelt.size + 3)
+        # an "a" that stands behind others is no word of its own
+        logits[0] = 9.0
+        rules.apply(logits)
+        tokens.append(int(logits.argmax()))
+        rules.take(tokens[-1])
+    (one,) = made.read(tokens, 2.0).utterances
+    assert one.text.startswith("aaaaaaaaaaa")
+    assert len(one.text.split()) == 5
+    assert len(tokens) == 24

@@ -55,6 +55,19 @@ def vocabulary(folder: Path) -> Vocabulary:
     return load_vocabulary(folder, about)
 
 
+def letters(folder: Path) -> Vocabulary:
+    """Give a vocabulary as Whisper's: tokens go on with a word, or begin one with their space."""
+    tokens = [*"abcdefghi", "Ġ", "Ġa", "Ġb"]
+    merges = [("Ġ", "a"), ("Ġ", "b")]
+    model = tokenizers.models.BPE({one: at for at, one in enumerate(tokens)}, merges)
+    made = tokenizers.Tokenizer(model)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    made.add_special_tokens(SPECIAL)
+    made.save(str(folder / "tokenizer.json"))
+    return load_vocabulary(folder, WhisperWeights(SHAPE, {}, suppress=(), suppress_first=(END,)))
+
+
 def write_whisper(folder: Path, seed: int = 0) -> Path:
     """Write a tiny Whisper that hears 30 s, in the layout of transformers."""
     shape = replace(

@@ -18,6 +18,7 @@ from meetscribe.spatial.solo import (
     SoloFeatures,
     SoloProfile,
     against_others,
+    find_places,
     profile_of,
     solo_features,
     solo_profile,
@@ -351,6 +352,16 @@ def test_speakers_are_found_again_in_a_mixture(form: SoloForm, pick: SoloPick) -
     both_tf &= (image_ktf.amax(dim=(0, 2)) > 0)[:, None]
     right_tf = against_others(made)[0] > 0
     assert (right_tf == (image_ktf[0] > image_ktf[1]))[both_tf].float().mean() > 0.9
+
+
+def test_who_is_never_alone_for_long_is_learnt_from_short_moments() -> None:
+    turns = [Turn(0.0, 4.0, "ann"), Turn(10.0, 12.0, "dee"), Turn(10.0, 12.0, "ann")]
+    turns += [Turn(5.0 + at, 5.7 + at, "ben") for at in (0.0, 1.0, 2.0)]
+    noise_cn = np.random.default_rng(3).standard_normal((3, 20 * RATE)).astype(np.float32)
+    assert solo_profiles(Reader(noise_cn), turns)["ben"] is None
+    places = find_places(Reader(noise_cn), turns)
+    assert list(places) == ["ann", "ben", "dee"]
+    assert [place is not None for place in places.values()] == [True, True, False]
 
 
 def test_only_the_chosen_seconds_are_read() -> None:

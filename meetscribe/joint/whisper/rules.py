@@ -3,7 +3,8 @@
 Each slot of an utterance lets through its own tokens only. A start is not before the one before
 (by speaker: not before that of the same speaker), and leaves room for an end in the clip; a
 speaker is known or the next new one; an utterance has words; its end is after its start. What
-would leave too few tokens to end the utterance and the answer is not let through.
+would leave too few tokens to end the utterance and the answer is not let through. An answer of at
+least so many words is not ended before them, and keeps a token for each that is lacking.
 
 Axes: V token of the vocabulary with those of the speakers.
 """
@@ -11,6 +12,7 @@ Axes: V token of the vocabulary with those of the speakers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,6 +38,22 @@ class Words:
         readable[[token for token in vocabulary.suppress if token < vocabulary.end]] = False
         self.readable = readable.nonzero()[:, 0]
         """Tokens that are words by themselves."""
+        self._decode = vocabulary.tokenizer.decode_batch
+
+    @cached_property
+    def beginning(self) -> torch.Tensor:
+        """Give those of them that begin a new word, whatever stands before them."""
+        readable = self.readable.tolist()
+        alone = self._decode([[token] for token in readable])
+        whole = [
+            token for token, text in zip(readable, alone, strict=True) if text == text.rstrip()
+        ]
+        if not whole:
+            return self.readable[:0]
+        behind = self._decode([[whole[0], token] for token in readable])
+        before = len(clean(self._decode([[whole[0]]])[0]).split())
+        begins = [len(clean(text).split()) > before for text in behind]
+        return self.readable[torch.tensor(begins, dtype=torch.bool)]
 
 
 class Rules:
@@ -48,11 +66,13 @@ class Rules:
     duration : of the clip in seconds
     budget : most tokens, the end included
     most : speakers in this clip
+    min_words : words (what spaces separate) that are written before the end
 
     Raises
     ------
     ConfigError
-        If the budget does not hold even the end.
+        If the budget does not hold even the end, or not so many words; or if words are asked for
+        in a clip without a step of time, or with a vocabulary that has none to begin with.
     """
 
     def __init__(
@@ -63,10 +83,13 @@ class Rules:
         duration: float,
         budget: int,
         most: int | None = None,
+        min_words: int = 0,
     ) -> None:
         if budget < 1:
             raise ConfigError(f"answer of at most {budget} tokens, expected at least 1")
         self.form = form
+        self._lacking = max(0, min_words)
+        """Words that are still to be written, those of the open utterance not counted."""
         self.forced = False
         """Whether the budget has kept something from being written."""
         self._words = words
@@ -76,6 +99,8 @@ class Rules:
         self._at = 0
         self._text: list[int] = []
         self._has_words = False
+        self._written = 0
+        """Words of the open utterance, counted while some are lacking."""
         self._start = 0
         self._speaker: int | None = None
         self._known = 0
@@ -84,6 +109,7 @@ class Rules:
         self._last_start = 0
         self._first_start = 0
         """Of the speaker of the utterance before."""
+        self._check(budget, min_words)
 
     @property
     def slot(self) -> Slot:
@@ -100,7 +126,7 @@ class Rules:
         first, kept = vocabulary.first_timestamp, logits_v.clone()
         logits_v[:] = _NEVER
         may_begin = self._at > 0 or self._may_begin()
-        if self._at == 0:
+        if self._at == 0 and not self._lacking:
             logits_v[vocabulary.end] = kept[vocabulary.end]
         if not may_begin:
             # an end that the tokenizer's files suppress is still the only way
@@ -126,12 +152,11 @@ class Rules:
         self._left -= 1
         vocabulary = self.form.vocabulary
         if token == vocabulary.end:
-            self._demand(self._at == 0)
+            self._demand(self._at == 0 and not self._lacking)
             return
         if self.slot is Slot.WORDS and token < vocabulary.end:
             self._text.append(token)
-            # asked only until there are some: characters may need several tokens
-            self._has_words = self._has_words or bool(clean(vocabulary.decode(self._text)))
+            self._count()
             return
         if self.slot is Slot.WORDS:
             self._demand(self._has_words)
@@ -151,33 +176,78 @@ class Rules:
             self._finish()
 
     def _apply_words(self, logits_v: Tensor) -> None:
-        vocabulary, nexts = self.form.vocabulary, self.form.slots[self._at + 1 :]
+        vocabulary = self.form.vocabulary
         first = vocabulary.first_timestamp
         logits_v[vocabulary.end : first + self._start + 1] = _NEVER
         logits_v[first + self._steps + 1 :] = _NEVER
-        # this token, the slots that follow, the end of the answer
-        roomy = self._left > 1 + len(nexts)
-        if not self._has_words:
+        needed = self._needed
+        # any token, which need not be one of the words that are needed; then the shortest way out
+        roomy = self._left > needed + self._after_words + 1
+        may_end = self._has_words and self._left >= self._end_cost
+        self.forced |= not roomy or (self._has_words and not may_end)
+        if not may_end:
             logits_v[first:] = _NEVER
-            if self._left <= 2 + len(nexts):
-                self.forced = True
-                readable = self._words.readable.to(logits_v.device)
-                kept = logits_v[readable]
-                logits_v[:] = _NEVER
-                logits_v[readable] = kept
+        if not roomy and needed:
+            tokens = self._words.beginning if self._lacking else self._words.readable
+            tokens = tokens.to(logits_v.device)
+            kept = logits_v[tokens]
+            logits_v[: vocabulary.end] = _NEVER
+            logits_v[tokens] = kept
+            return
+        if not may_end:
             return
         times_v, text_v = logits_v[first : vocabulary.size], logits_v[: vocabulary.end]
-        if not roomy:
-            self.forced = True
         # a time is as likely as all its near neighbours together: as Whisper itself decides
         if not roomy or times_v.logsumexp(dim=0) > text_v.max():
             logits_v[:first] = _NEVER
 
+    @property
+    def _needed(self) -> int:
+        """Words that the open utterance would have to have more, if it were the last."""
+        return max(self._lacking - self._written, 0 if self._has_words else 1)
+
+    @property
+    def _after_words(self) -> int:
+        """Slots of an utterance behind its words."""
+        return len(self.form.slots) - 1 - self.form.slots.index(Slot.WORDS)
+
+    @property
+    def _end_cost(self) -> int:
+        """Tokens that it takes to end the utterance now, and the answer as soon as it may be."""
+        still = self._lacking - self._written
+        more = len(self.form.slots) - 1 + still if still > 0 else 0
+        return self._after_words + more + 1
+
     def _may_begin(self) -> bool:
         """Tell whether another utterance fits: into the clip, and into the tokens left."""
-        enough = self._left >= len(self.form.slots) + 1
+        enough = self._left >= len(self.form.slots) + max(1, self._lacking)
         self.forced |= not enough
         return enough and self._steps > 0
+
+    def _count(self) -> None:
+        """See what words there are: asked only as long as it matters, and of the text as a whole.
+
+        Characters may need several tokens.
+        """
+        if self._has_words and self._written >= self._lacking:
+            return
+        text = clean(self.form.vocabulary.decode(self._text))
+        self._has_words = bool(text)
+        self._written = len(text.split())
+
+    def _check(self, budget: int, min_words: int) -> None:
+        if not self._lacking:
+            return
+        least = len(self.form.slots) + min_words
+        if budget < least:
+            raise ConfigError(
+                f"answer of at most {budget} tokens, expected at least {least} for {min_words} "
+                "words",
+                hint="allow more tokens, or ask for fewer words",
+            )
+        if not self._steps or not len(self._words.beginning):
+            reason = "the clip holds no utterance" if not self._steps else "the vocabulary has none"
+            raise ConfigError(f"min_words: found {min_words}, but {reason}")
 
     def _lowest_start(self) -> int:
         if self.form.order is Order.START or not self._known:
@@ -200,7 +270,9 @@ class Rules:
             self._first_start = self._start
         self._known = max(self._known, speaker)
         self._current, self._last_start = speaker, self._start
+        self._lacking = max(0, self._lacking - self._written)
         self._at, self._text, self._has_words, self._speaker = 0, [], False, None
+        self._written = 0
 
     def _demand(self, allowed: bool) -> None:
         if not allowed:

@@ -65,6 +65,7 @@ class Writer:
         constrained: bool = True,
         language: str | None = None,
         max_speakers: int | None = None,
+        min_words: int = 0,
     ) -> list[Answer]:
         """Write about a batch of clips; the result does not depend on what else is in it.
 
@@ -76,11 +77,13 @@ class Writer:
         constrained : only what the form allows is written; otherwise anything
         language : ISO 639-1 code; None: the one that the model was trained for
         max_speakers : most in a clip
+        min_words : words that a constrained answer has at least
 
         Raises
         ------
         ConfigError
-            If the model does not know the language.
+            If the model does not know the language, or a clip or its budget does not hold so many
+            words.
         ShapeError
             If there is no clip, or one that the model cannot hear.
         """
@@ -90,7 +93,14 @@ class Writer:
         rules: list[Rules | None] = [None] * len(clips)
         if constrained:
             rules = [
-                Rules(self.form, self.words, duration=duration, budget=limit, most=max_speakers)
+                Rules(
+                    self.form,
+                    self.words,
+                    duration=duration,
+                    budget=limit,
+                    most=max_speakers,
+                    min_words=min_words,
+                )
                 for duration, limit in zip(durations, limits, strict=True)
             ]
         texts = [_Text(*each) for each in zip(limits, rules, strict=True)]

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from meetscribe import resources
 from meetscribe.cli import cli
 from meetscribe.config import load
-from meetscribe.errors import ConfigError
+from meetscribe.errors import ConfigError, FormatError
 from meetscribe.joint import checkpoint as joint_checkpoint
 from meetscribe.train import checkpoint as checkpoints
 from meetscribe.train.averaging import average_of
@@ -289,6 +289,18 @@ def test_preparing_trains_nothing(
     assert {path.name for path in (place / "work").iterdir()} >= {
         path.name for path in (tmp_path / "run/work").iterdir()
     }
+
+
+def test_a_table_that_is_not_there_leaves_nothing_behind(
+    given_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    config = write_config(given_settings, tmp_path / "tiny.yaml")
+    table = ("--speech", str(tmp_path / "no.tsv"))
+    done = CliRunner().invoke(
+        cli, arguments(config, tmp_path / "run", *table), standalone_mode=False
+    )
+    assert isinstance(done.exception, FormatError)
+    assert not (tmp_path / "run").exists()
 
 
 def test_options_win_over_the_settings(given_settings: dict[str, Any], tmp_path: Path) -> None:
