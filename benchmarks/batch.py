@@ -11,7 +11,8 @@ cache of its own; workers are killed (-9) at random moments, and so is the paren
 again. Asked of the end: every good recording has the reference's files byte for byte (in the JSON,
 times and memory of the run are left out), every broken one its reason, nothing is half-written,
 nothing was transcribed again after it was finished, and no worker outlived its parent.
-``second``: the time of another run over the finished folder. ``throughput``: one worker against
+``second``: the time of another run over the finished folder; ``--only second`` finishes it without
+any disturbance first. ``throughput``: one worker against
 two, and two on `--ray local` where Ray is installed, one thread each; from the moment when workers
 may start (Ray runs by then) to the end of the last recording.
 """
@@ -253,20 +254,23 @@ def _without_measures(text: bytes) -> bytes:
     return json.dumps(made).encode()
 
 
+def run_quietly(folder: Path, out: Path, work: Path) -> float:
+    """Run a batch with two workers; give the seconds it took."""
+    began = time.monotonic()
+    subprocess.run(
+        command("batch", folder, "-o", out, "--workers", 2, "--threads", 1, "--quiet"),
+        env=environment(work / "cache-batch"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return time.monotonic() - began
+
+
 def second(folder: Path, out: Path, work: Path) -> dict[str, object]:
     """Time another run over the finished folder."""
     number = sum(path.is_file() or path.is_symlink() for path in folder.rglob("*.*"))
-    times = []
-    for _ in range(3):
-        began = time.monotonic()
-        subprocess.run(
-            command("batch", folder, "-o", out, "--workers", 2, "--threads", 1, "--quiet"),
-            env=environment(work / "cache-batch"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        times.append(time.monotonic() - began)
+    times = [run_quietly(folder, out, work) for _ in range(3)]
     return {
         "recordings": number,
         "second_run_s": round(min(times), 2),
@@ -345,7 +349,7 @@ def main() -> None:
     parser.add_argument("--parent-kills", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=20.0, help="for throughput")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=["faults", "throughput"])
+    parser.add_argument("--only", choices=["faults", "second", "throughput"])
     parser.add_argument("--keep", type=Path, help="work here and leave it (a new folder)")
     options = parser.parse_args()
     clips = sorted(options.meetings.glob("*/audio.flac"))
@@ -355,12 +359,16 @@ def main() -> None:
         work = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
         results: dict[str, object] = {}
-        if options.only != "throughput":
+        if options.only == "second":
+            cut(clips, work / "in", options.recordings, options.seconds)
+            print(f"first run: {run_quietly(work / 'in', work / 'out', work):.0f} s", flush=True)
+        elif options.only != "throughput":
             results["faults"] = faults(clips, work, options)
             print(json.dumps(results["faults"], indent=1))
+        if options.only != "throughput":
             results["second"] = second(work / "in", work / "out", work)
             print(json.dumps(results["second"], indent=1))
-        if options.only != "faults":
+        if options.only not in {"faults", "second"}:
             results["throughput"] = throughput(clips, work, options.minutes)
             print(json.dumps(results["throughput"], indent=1))
 
