@@ -32,7 +32,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from meetscribe import resources
@@ -40,6 +39,7 @@ from meetscribe.config import build, read
 from meetscribe.engines.stream_words import recognise_streams
 from meetscribe.evaluate.scores import WordErrors
 from meetscribe.files import write_atomic
+from meetscribe.ingest import InMemory
 from meetscribe.onestage.adapter import SpatialWhisper, apply_adapter, load_adapter
 from meetscribe.onestage.adapter_settings import OnestageSettings
 from meetscribe.onestage.features import log_mel
@@ -55,7 +55,7 @@ from meetscribe.train.onestage.run import ADAPTER, run, whisper_folder
 from meetscribe.train.onestage.scenes import Scene, SceneMaker
 from meetscribe.train.onestage.score import Scored, score, summary, transcribe
 from meetscribe.train.onestage.settings import OnestageTraining
-from meetscribe.types import SAMPLE_RATE_HZ, Activity, no_progress
+from meetscribe.types import Activity, Segment, join_words, no_progress
 
 PLANES: dict[str, dict[str, bool | int]] = {
     "spectral only": {"target": False, "num_competitors": 0},
@@ -129,6 +129,11 @@ class Bench:
         if variant.topology == "fixed":
             embedding["num_channels"] = given.get("rooms", {}).get("channels", 8)
         return build(OnestageTraining, given, where=self.options.config)
+
+    @property
+    def model(self) -> OnestageSettings:
+        """Settings with all planes, for what needs no training."""
+        return self.settings(Variant("+ competitors", "dac"), 0).model
 
     @cache  # noqa: B019 - lives as long as the program
     def examples(self, channels: int, array: str) -> list[tuple[Scene, Packed]]:
@@ -274,54 +279,33 @@ class Bench:
     def guarded(self, channels: int, array: str) -> Row:
         """Score the cascade's recogniser on the turns of everybody, on the best channel."""
         recognizer = self.recognizer()
-        model = self.settings(Variant("+ competitors", "dac"), 0).model
+        model = self.model
         texts: list[list[str]] = []
         examples = self.examples(channels, array)
         for scene, _ in examples:
             front_end = FrontEnd(scene, scene.turns, model.front_end, model.embedding)
             texts.append([])
             for one in front_end.hear(scene.region, list(scene.texts)):
-                own = [turn for turn in scene.spoken if turn.speaker == one.target]
-                found = recognizer.recognize(SceneChannel(scene, one.channel), own, language="en")
+                turns = [turn for turn in scene.spoken if turn.speaker == one.target]
+                own = [Segment(turn.start, turn.end) for turn in turns]
+                audio = InMemory(scene.samples_cn[one.channel])
+                found = recognizer.recognize(audio, own, language="en")
                 texts[-1].append(text_of(found))
         return Row(tuple(score(reader(texts), [packed for _, packed in examples])), 1, 0, 0.0)
 
     def recognizer(self) -> Recognizer:
         """Give the recogniser of the cascade."""
-        base = self.settings(Variant("+ competitors", "dac"), 0).model.target.base
-        return Recognizer(RecognizerSettings(), model_dir=whisper_folder(base))
+        folder = whisper_folder(self.model.target.base)
+        return Recognizer(RecognizerSettings(), model_dir=folder)
 
     def untrained(self) -> tuple[SpatialWhisper, Vocabulary]:
         """Give plain Whisper."""
-        model = self.settings(Variant("+ competitors", "dac"), 0).model
-        return SpatialWhisper.load(model, whisper_folder(model.target.base))
-
-
-@dataclass(frozen=True, slots=True)
-class SceneChannel:
-    """One channel of a scene, as an ``AudioReader``."""
-
-    scene: Scene
-    channel: int
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.scene.duration
-
-    def read(self, start: float, end: float) -> np.ndarray:
-        """Give samples; zeros beyond the end."""
-        samples_n = np.zeros(
-            round(end * SAMPLE_RATE_HZ) - round(start * SAMPLE_RATE_HZ), np.float32
-        )
-        there_n = self.scene.read_cn(start, end)[self.channel]
-        samples_n[: len(there_n)] = there_n
-        return samples_n
+        return SpatialWhisper.load(self.model, whisper_folder(self.model.target.base))
 
 
 def text_of(regions: Sequence[RecognizedRegion]) -> str:
     """Give all words."""
-    return " ".join(word.text for region in regions for word in region.words)
+    return join_words(word.text for region in regions for word in region.words)
 
 
 def reader(texts: Sequence[Sequence[str]]) -> Callable[[Packed], Sequence[str]]:

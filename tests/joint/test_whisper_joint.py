@@ -99,15 +99,7 @@ def test_a_batch_is_heard_and_written_as_alone(
     network = builders.network(vocabulary, **given)
     _disturb(network)
     clips = [noise(length, seed) for seed, length in enumerate((0.5, 1.7, 0.03, 1.21))]
-    with torch.no_grad():
-        together = network.hear(clips)
-        for number, clip in enumerate(clips):
-            alone = network.hear([clip])
-            length = alone.lens[0]
-            assert together.lens[number] == length == alone.memory_bmd.shape[1]
-            torch.testing.assert_close(
-                together.memory_bmd[number, :length], alone.memory_bmd[0], atol=1e-4, rtol=1e-4
-            )
+    builders.assert_heard_as_alone(network, clips)
     writer = Writer(network)
     for constrained in (True, False):
         batch = writer.write(clips, constrained=constrained)

@@ -82,15 +82,7 @@ def test_a_batch_of_arrays_is_heard_and_written_as_alone(
     vocabulary: Vocabulary, given: dict[str, Any]
 ) -> None:
     network = taught(vocabulary, **given)
-    with torch.no_grad():
-        together = network.hear(clips())
-        for number, clip in enumerate(clips()):
-            alone = network.hear([clip])
-            length = alone.lens[0]
-            assert together.lens[number] == length == alone.memory_bmd.shape[1]
-            torch.testing.assert_close(
-                together.memory_bmd[number, :length], alone.memory_bmd[0], atol=1e-4, rtol=1e-4
-            )
+    builders.assert_heard_as_alone(network, clips())
     writer = Writer(network)
     batch = writer.write(clips())
     assert [one.tokens for one in batch] == [writer.write([clip])[0].tokens for clip in clips()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,16 @@ def noise(seconds: float, seed: int = 0) -> torch.Tensor:
 
 def said(*turns: tuple[str, float, float, str]) -> tuple[Utterance, ...]:
     return tuple(Utterance(*turn) for turn in turns)
+
+
+def assert_heard_as_alone(network: WhisperJoint, clips: Sequence[Any]) -> None:
+    """Compare the memory of every clip of a batch with that of the clip by itself."""
+    with torch.no_grad():
+        together = network.hear(clips)
+        for number, clip in enumerate(clips):
+            alone = network.hear([clip])
+            length = alone.lens[0]
+            assert together.lens[number] == length == alone.memory_bmd.shape[1]
+            torch.testing.assert_close(
+                together.memory_bmd[number, :length], alone.memory_bmd[0], atol=1e-4, rtol=1e-4
+            )
