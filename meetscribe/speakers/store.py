@@ -274,8 +274,7 @@ class SpeakerStore:
         try:
             database.execute("PRAGMA secure_delete = ON")
             if self.path.stat().st_size == 0:
-                for table in _TABLES:
-                    database.execute(table)
+                _make_tables(database)
             _check_schema(database, self.path)
             yield database
         except sqlite3.OperationalError as error:
@@ -298,6 +297,14 @@ class SpeakerStore:
             f"{self.path}: cannot be opened or written: {reason}",
             hint=f"check the rights to it, or name another place with {VARIABLE}",
         )
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    # at one stroke: nobody may find the file with one table of the two
+    database.execute("BEGIN IMMEDIATE")
+    for table in _TABLES:
+        database.execute(table)
+    database.execute("COMMIT")
 
 
 def _check_schema(database: sqlite3.Connection, path: Path) -> None:

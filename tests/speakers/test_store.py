@@ -175,15 +175,22 @@ def test_a_change_that_fails_changes_nothing(store: SpeakerStore) -> None:
 
 
 def test_many_writers_lose_nobody(store: SpeakerStore) -> None:
-    def write(number: int) -> None:
-        SpeakerStore(store.path).add([person(f"Person {number}", number)])
+    writers = 6
+    for round_ in range(12):
+        path = store.path.with_name(f"{round_}.sqlite")
+        together = threading.Barrier(writers)
 
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(6)]
-    for one in writers:
-        one.start()
-    for one in writers:
-        one.join()
-    assert {one.name for one in store.people()} == {f"Person {number}" for number in range(6)}
+        def write(number: int, path: Path = path, together: threading.Barrier = together) -> None:
+            together.wait()
+            SpeakerStore(path).add([person(f"Person {number}", number)])
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        known = {one.name for one in SpeakerStore(path).people()}
+        assert known == {f"Person {number}" for number in range(writers)}
 
 
 def test_new_people_get_names_that_nobody_has(store: SpeakerStore) -> None:
