@@ -128,7 +128,7 @@ class Plain(_Base):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, float]] = {}
         self._shown: dict[str, float] = {}
 
     def start(self, title: str) -> None:
@@ -139,8 +139,9 @@ class Plain(_Base):
     def progress(self, stage: str, done: float) -> None:
         """Print when a stage ends and at every quarter of one that takes long."""
         now = time.monotonic()
-        began = self._began.setdefault(stage, now)
-        shown = self._shown.setdefault(stage, 0.0)
+        # one that goes on from where it was stopped does not begin at 0
+        began, done_before = self._began.setdefault(stage, (now, done))
+        shown = self._shown.setdefault(stage, done if done < 1.0 else 0.0)
         if shown >= 1.0:
             return
         if done >= 1.0:
@@ -148,7 +149,7 @@ class Plain(_Base):
             self._line(f"  {STAGES.get(stage, stage)}: done in {now - began:.1f} s")
         elif done - shown >= _PLAIN_STEP and now - began > _PLAIN_AFTER_S:
             self._shown[stage] = done
-            left = (now - began) * (1 - done) / done
+            left = (now - began) * (1 - done) / (done - done_before)
             self._line(f"  {STAGES.get(stage, stage)}: {done:.0%}, about {_clock(left)} left")
 
     def note(self, line: str) -> None:

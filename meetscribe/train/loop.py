@@ -179,6 +179,7 @@ def train(
     try:
         if run.state.step == 0:
             run.score(progress)
+        progress("train", run.state.step / settings.steps)
         for batches in run.steps():
             losses.append(run.update(batches))
             progress("train", run.state.step / settings.steps)

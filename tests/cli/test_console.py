@@ -48,6 +48,25 @@ def test_json_progress_is_json_to_the_last_line() -> None:
     assert event["hint"]
 
 
+def test_time_left_of_what_goes_on_is_that_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("meetscribe.cli.console.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Plain(stream) as shown:
+        shown.start("training")
+        shown.progress("train", 0.5)
+        now[0] = 60.0
+        shown.progress("train", 0.75)
+        now[0] = 120.0
+        shown.progress("train", 1.0)
+        shown.progress("read", 1.0)
+    assert [line.split(": ")[1] for line in stream.getvalue().splitlines()[1:]] == [
+        "75%, about 60 s left",
+        "done in 120.0 s",
+        "done in 0.0 s",
+    ]
+
+
 def test_no_reader_of_progress_costs_nothing() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
