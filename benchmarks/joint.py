@@ -218,6 +218,7 @@ class Bench:
             recogniser = Recognizer(
                 RecognizerSettings(prompt="", batch_size=1),
                 model_dir=whisper_folder(settings.recogniser),
+                threads=torch.get_num_threads(),
             )
             hear = whisper_words(recogniser)
         library, notes = make_library(
@@ -380,7 +381,9 @@ class Bench:
     def plain(self) -> Row:
         """Score Whisper, guarded as in the cascade, on whole groups: all is of one speaker."""
         recogniser = Recognizer(
-            RecognizerSettings(), model_dir=whisper_folder(self.settings.recogniser)
+            RecognizerSettings(),
+            model_dir=whisper_folder(self.settings.recogniser),
+            threads=torch.get_num_threads(),
         )
 
         def write(groups: Sequence[Group]) -> list[tuple[Utterance, ...]]:

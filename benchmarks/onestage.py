@@ -144,7 +144,11 @@ class Bench:
         if heldout.listen:
             folder = whisper_folder(settings.model.target.base)
             hear = whisper_words(
-                Recognizer(RecognizerSettings(prompt="", batch_size=1), model_dir=folder)
+                Recognizer(
+                    RecognizerSettings(prompt="", batch_size=1),
+                    model_dir=folder,
+                    threads=torch.get_num_threads(),
+                )
             )
         base = settings.model.target.base if heldout.listen else ""
         library, notes = make_library(heldout, self.work, hear=hear, recogniser=base)
@@ -296,7 +300,8 @@ class Bench:
     def recognizer(self) -> Recognizer:
         """Give the recogniser of the cascade."""
         folder = whisper_folder(self.model.target.base)
-        return Recognizer(RecognizerSettings(), model_dir=folder)
+        threads = torch.get_num_threads()
+        return Recognizer(RecognizerSettings(), model_dir=folder, threads=threads)
 
     def untrained(self) -> tuple[SpatialWhisper, Vocabulary]:
         """Give plain Whisper."""

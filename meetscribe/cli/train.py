@@ -119,13 +119,13 @@ def onestage(config: str, **options: Any) -> int:  # noqa: ANN401 - click's opti
 
 @train.command(
     epilog="Examples: meetscribe train joint --config joint-small "
-    "--speech speech/transcripts.tsv -o runs/joint; meetscribe train joint --model ./checkpoint"
+    "--speech speech/transcripts.tsv -o runs/joint; meetscribe train joint --model joint-small"
 )
 @_training_options(
     "joint",
     steps="Steps of every stage.",
-    model="Folder of a joint model to begin with, or the Whisper that a small one is made of "
-    "(default: as the settings say).",
+    model="Joint model to begin with (joint-small, or a folder), or the Whisper that a small one "
+    "is made of (default: as the settings say).",
 )
 def joint(config: str, **options: Any) -> int:  # noqa: ANN401 - click's options
     """Train a joint model: who says what and when, written in one go.
@@ -210,11 +210,16 @@ def _onestage_settings(path: Path, options: Mapping[str, Any]) -> OnestageTraini
 def _joint_settings(path: Path, options: Mapping[str, Any]) -> JointTraining:
     """Read the settings, with what the options say laid over them."""
     from meetscribe.joint.whisper.checkpoint import is_whisper_joint
+    from meetscribe.models import fetch, known
+    from meetscribe.models.catalogue import Task
     from meetscribe.train.joint.settings import JointTraining
 
     given = _given(path, options)
     name = options["model"]
     if name is not None:
+        card = known(name)
+        if card is not None and card.task is Task.JOINT:
+            name = str(fetch(name))
         model = dict(given.get("model") or {})
         if model.get("kind") == "llm" or is_whisper_joint(Path(name).expanduser()):
             model["start"] = name

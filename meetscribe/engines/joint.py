@@ -64,7 +64,7 @@ class JointEngine(EngineBase[JointSettings, JointModels]):
         AudioError, ModelError
             If the recording cannot be read, or a model cannot be had or run.
         ConfigError
-            If no model is named, or the device that was asked for is not there.
+            If what is named is no joint model, or the device that was asked for is not there.
         """
         timer = Timer()
         check_present(self.models.device)

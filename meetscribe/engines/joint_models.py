@@ -12,16 +12,15 @@ from meetscribe.engines.joint_settings import JointSettings
 from meetscribe.engines.meeting_settings import VOICEPRINT
 from meetscribe.engines.run import under_one_name
 from meetscribe.errors import ConfigError, NameNotFoundError, WeightsError
-from meetscribe.models import describe_model, fetch, hub, is_cached, is_offline, known
+from meetscribe.models import describe_model, fetch, hub, is_offline, known
 from meetscribe.models.cache import sha256_of
+from meetscribe.models.catalogue import Task
 from meetscribe.types import Progress
 
 if TYPE_CHECKING:
     from meetscribe.activity.voiceprint import Voiceprinter
     from meetscribe.engines.joint_kinds import JointKind
 
-CARD = "joint-small"
-"""Name in the catalogue of the model that comes with meetscribe."""
 _WEIGHT_SUFFIXES = (".pt", ".safetensors")
 _FILES = (
     "*.json",
@@ -48,20 +47,18 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
 
     Parameters
     ----------
-    model : local folder or weight file, hub id (``owner/name``), or ``CARD``; "" is that one
+    model : name in the catalogue, local folder or weight file, or hub id (``owner/name``)
     offline : open no socket
 
     Raises
     ------
     ConfigError
-        If no model is named, or what is named is none.
+        If what is named is no joint model.
     WeightsError
         If it cannot be had.
     """
-    if model in {"", CARD}:
-        if not _has_own():
-            raise ConfigError("joint: no model is named, and this version brings none", hint=_HINT)
-        return fetch(CARD)
+    if _in_catalogue(model):
+        return fetch(model)
     path = Path(model).expanduser()
     if path.is_dir() or (path.suffix in _WEIGHT_SUFFIXES and path.is_file()):
         return path
@@ -74,9 +71,9 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
     return hub.download(model, _FILES, offline=offline or is_offline())
 
 
-def _has_own() -> bool:
-    """Tell whether a model comes with this version."""
-    return known(CARD) is not None and is_cached(CARD)
+def _in_catalogue(model: str) -> bool:
+    card = known(model)
+    return card is not None and card.task is Task.JOINT
 
 
 def describe_joint(model: str) -> dict[str, Any]:
@@ -84,11 +81,9 @@ def describe_joint(model: str) -> dict[str, Any]:
 
     Nothing is fetched. Hashing reads all files once per process.
     """
-    if model in {"", CARD}:
-        return describe_model(CARD) if _has_own() else {}
     path = Path(model).expanduser()
     folder = path.parent if path.is_file() else path
-    if not folder.is_dir():
+    if _in_catalogue(model) or not folder.is_dir():
         return describe_model(model)
     files = sorted(file for file in folder.rglob("*") if file.suffix in _READ and file.is_file())
     hashes = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
@@ -140,7 +135,7 @@ class JointModels(ModelsBase[JointSettings]):
     def describe(self) -> dict[str, Any]:
         """Give the models by name with their hashes."""
         model = self.settings.model
-        there = _has_own() if model in {"", CARD} else Path(model).expanduser().exists()
+        there = _in_catalogue(model) or Path(model).expanduser().exists()
         parts = self.kind().parts if there else ()
         names = dict.fromkeys([*self.activity.of_activity, VOICEPRINT, *parts])
         about = {name: describe_model(name) for name in names}
@@ -152,7 +147,7 @@ class JointModels(ModelsBase[JointSettings]):
         Raises
         ------
         ConfigError
-            If no joint model is named, or it cannot hear the signal that is set.
+            If what is named is no joint model, or it cannot hear the signal that is set.
         ModelError
             If a model cannot be had, or is of another kind.
         """
@@ -185,7 +180,7 @@ class JointModels(ModelsBase[JointSettings]):
         Raises
         ------
         ConfigError, ModelError
-            If no model is named, it cannot be had, or it is of another kind.
+            If it cannot be had, or is of another kind.
         """
         if self._kind is None:
             self._kind = kind_of(

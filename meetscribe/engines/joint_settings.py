@@ -91,12 +91,16 @@ class LinkSettings(Settings):
 class JointSettings(MeetingSettings):
     """Speaker activity, groups, generation, linking.
 
-    ``model`` is the folder of a checkpoint (in the published layout, or of a small model that
-    `meetscribe train joint` made), a weight file in one, or a name on the hub. ``separation``,
-    ``underneath`` and ``leakage`` are those of the cascade, for the signal ``separated``.
+    ``separation``, ``underneath`` and ``leakage`` are those of the cascade, for the signal
+    ``separated``.
     """
 
-    model: str = ""
+    model: str = Field(
+        "joint-small",
+        min_length=1,
+        description="joint-small; the folder of a checkpoint (in the published layout, or of a "
+        "small model that `meetscribe train joint` made), a weight file in one; a name on the hub",
+    )
     signal: Signal = Field(
         "best-channel",
         description="what the model hears of an array: best-channel; separated, each speaker on "

@@ -74,8 +74,11 @@ class WhisperKind(JointKind):
             )
 
     def longest_s(self, settings: JointSettings) -> float:
-        """Give Whisper's own limit, or what is set below it."""
-        longest = min(settings.groups.longest_s, _HEARS_S - _FRAME_S)
+        """Give Whisper's own limit, what the model was trained on, or what is set below that."""
+        from meetscribe.joint.whisper.checkpoint import longest_trained_s
+
+        trained_s = longest_trained_s(self.folder) or _HEARS_S
+        longest = min(settings.groups.longest_s, trained_s, _HEARS_S - _FRAME_S)
         if longest < settings.groups.shortest_s:
             raise ModelError(f"joint: groups of {longest:g} s are too short")
         return longest

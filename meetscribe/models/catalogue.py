@@ -33,6 +33,8 @@ class Task(StrEnum):
     """What makes a recogniser listen to one speaker."""
     LANGUAGE = "language model"
     """What a joint model writes with."""
+    JOINT = "joint"
+    """Who said what and when, written by one model."""
 
 
 class Source(StrEnum):

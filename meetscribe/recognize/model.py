@@ -46,7 +46,8 @@ class WhisperModel:
     folder : with ``model.bin``, ``config.json``, ``tokenizer.json`` and a vocabulary
     device : ``cpu``, ``cuda``, ``cuda:1``, or ``auto``
     compute_type : of CTranslate2; ``auto`` is int8 on the CPU and float16 on a GPU
-    threads : cores to use on the CPU; None leaves it to CTranslate2
+    threads : cores to use on the CPU, which from then on is what torch uses in this thread, too
+        (CTranslate2 sets it for both); None leaves it to CTranslate2
 
     Raises
     ------

@@ -86,11 +86,15 @@ class _Listener:
 
     def __call__(self, samples_n: Any, language: str) -> Any:  # noqa: ANN401 - as ``Hear``
         if self._hear is None:
+            import torch
+
             from meetscribe.recognize.settings import RecognizerSettings
             from meetscribe.recognize.whisper import Recognizer
 
             # the prompt asks for spontaneous speech, which read speech is not
             settings = RecognizerSettings(prompt="", batch_size=1)
             folder = resolve_whisper(self._base)
-            self._hear = whisper_words(Recognizer(settings, model_dir=folder))
+            # CTranslate2 sets the cores of this thread, torch's too: as many as it has now
+            threads = torch.get_num_threads()
+            self._hear = whisper_words(Recognizer(settings, model_dir=folder, threads=threads))
         return self._hear(samples_n, language)

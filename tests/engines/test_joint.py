@@ -327,7 +327,6 @@ def test_a_checkpoint_with_a_part_missing_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("model", "kind", "said"),
     [
-        ("", ConfigError, "no model is named"),
         ("small", ConfigError, "'small' is a model for recognition"),
         ("./nowhere", NameNotFoundError, "no such folder"),
         ("nowhere", NameNotFoundError, "no such folder"),
@@ -337,6 +336,14 @@ def test_what_is_no_joint_model_is_refused(model: str, kind: type[Exception], sa
     with pytest.raises(kind, match=said) as caught:
         resolve_joint(model, offline=True)
     assert "AudenAI/TagSpeech-AMI" in caught.value.hint  # type: ignore[attr-defined]
+
+
+def test_the_model_that_comes_along_is_the_default() -> None:
+    model = JointSettings().model
+    folder = resolve_joint(model, offline=True)
+    assert {"config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 40e6
+    assert describe_joint(model)["sha256"].keys() == {"config.json", "model.safetensors"}
 
 
 def test_a_name_on_the_hub_that_is_not_here_is_said_offline() -> None:

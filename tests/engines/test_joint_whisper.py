@@ -97,6 +97,18 @@ def test_the_command_line_takes_the_folder(folder: Path, talk: Path, tmp_path: P
 
 
 @pytest.mark.weights
+def test_without_a_model_the_one_that_comes_along_writes_words(talk: Path, tmp_path: Path) -> None:
+    done = run_meetscribe(
+        *("transcribe", talk, "--pipeline", "joint", "-o", tmp_path, "-f", "json"),
+        *("--threads", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
+    assert "let's start" in " ".join(one["words"] for one in made["utterances"])
+    assert made["provenance"]["models"]["joint"]["name"] == "joint-small"
+
+
+@pytest.mark.weights
 def test_answers_are_within_the_clip_and_its_tokens(folder: Path) -> None:
     kind = models(folder).kind()
     settings = JointSettings(speakers=1)
@@ -146,5 +158,14 @@ def test_groups_are_at_most_what_whisper_hears(tmp_path: Path) -> None:
     assert kind.longest_s(JointSettings()) == pytest.approx(29.98)
     shorter = JointSettings(groups=GroupSettings(longest_s=8.0))
     assert kind.longest_s(shorter) == 8.0
+    # nor longer than what the model has heard in training
+    told = {"model_type": "whisper-joint", "about": {"longest_s": 12}}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    assert kind.longest_s(JointSettings()) == 12.0
+    assert kind.longest_s(shorter) == 8.0
+    told["about"] = {"longest_s": "long"}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(WeightsError, match="expected seconds"):
+        kind.longest_s(JointSettings())
     with pytest.raises(ModelError, match="schema None"):
         kind.check()

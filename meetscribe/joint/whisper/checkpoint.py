@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from meetscribe.joint.encoders_campplus import CampplusFrames
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LONGEST = "longest_s"
+"""In what a training tells: seconds of the longest clips that the model has heard."""
 _SCHEMA = 1
 _HINT = "fetch the model's folder again; config.json and weights must describe the same model"
 
@@ -122,12 +124,7 @@ def read_settings(folder: Path) -> WhisperJointSettings:
         If its settings are not understood.
     """
     path = folder / CONFIG
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"{path}: {error.strerror or error}", hint=_HINT) from error
-    except ValueError as error:
-        raise WeightsError(f"{path}: not JSON: {error}", hint=_HINT) from error
+    told = _read(path)
     kind = told.get("model_type", "") if isinstance(told, dict) else ""
     if kind != MODEL_TYPE:
         raise ModelError(f"{path}: model_type '{kind}', expected '{MODEL_TYPE}'", hint=_HINT)
@@ -140,6 +137,33 @@ def read_settings(folder: Path) -> WhisperJointSettings:
     if not isinstance(settings, dict):
         raise WeightsError(f"{path}: no settings in it", hint=_HINT)
     return build(WhisperJointSettings, settings, where=str(path))
+
+
+def longest_trained_s(folder: Path) -> float | None:
+    """Give the seconds of the longest clips of its training, None if config.json does not tell.
+
+    Raises
+    ------
+    WeightsError
+        If config.json is missing or no JSON, or the seconds are no number.
+    """
+    told = _read(folder / CONFIG)
+    about = told.get("about") if isinstance(told, dict) else None
+    longest_s = about.get(LONGEST) if isinstance(about, dict) else None
+    if longest_s is not None and not isinstance(longest_s, int | float):
+        raise WeightsError(
+            f"{folder / CONFIG}: about.{LONGEST} is '{longest_s}', expected seconds", hint=_HINT
+        )
+    return longest_s
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}", hint=_HINT) from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: not JSON: {error}", hint=_HINT) from error
 
 
 def check(folder: Path) -> WhisperJointSettings:

@@ -9,6 +9,7 @@ from typing import Any
 
 from meetscribe.errors import OutputError
 from meetscribe.files import write_atomic
+from meetscribe.joint.whisper.checkpoint import LONGEST
 from meetscribe.train.attribution import meeting_line, speech_lines
 from meetscribe.train.joint.real import RealGroups
 from meetscribe.train.joint.settings import JointTraining
@@ -63,6 +64,7 @@ def export(trainee: Trainee, trained: Trained, reached: Reached, folder: Path) -
         "stages": [list(one) for one in reached.stages],
         "scores": dict(reached.scores),
         "averaged": reached.averaged,
+        LONGEST: trained.settings.groups.length_s[1],
         "speech_minutes": dict(trained.speech),
         "meeting_minutes": {one.name: one.minutes for one in trained.real},
         "version": __version__,

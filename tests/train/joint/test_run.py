@@ -314,6 +314,8 @@ def test_options_win_over_the_settings(given_settings: dict[str, Any], tmp_path:
     assert (settings.loop.seed, settings.model.whisper.base) == (3, "whisper-tiny")
     path = write_config(given_settings, tmp_path / "llm.yaml")
     assert _joint_settings(path, {**options, "model": "there"}).model.start == "there"
+    start = Path(_joint_settings(path, {**options, "model": "joint-small"}).model.start)
+    assert (start / "model.safetensors").is_file()
 
 
 @pytest.fixture
