@@ -39,7 +39,10 @@ _FILES = (
 """What of a repository is needed."""
 _READ = {".json", ".txt", ".model", ".pt", ".safetensors", ".gguf"}
 """Suffixes of files that decide what a model does."""
-_HINT = "give the folder of a joint checkpoint, or a name on the hub: --model AudenAI/TagSpeech-AMI"
+_HINT = (
+    "leave --model away for joint-small, or give the folder of a joint checkpoint or a name on the "
+    "hub: --model AudenAI/TagSpeech-AMI"
+)
 
 
 def resolve_joint(model: str, *, offline: bool = False) -> Path:
