@@ -209,17 +209,15 @@ def _onestage_settings(path: Path, options: Mapping[str, Any]) -> OnestageTraini
 
 def _joint_settings(path: Path, options: Mapping[str, Any]) -> JointTraining:
     """Read the settings, with what the options say laid over them."""
+    from meetscribe.engines.joint_models import is_in_catalogue, resolve_joint
     from meetscribe.joint.whisper.checkpoint import is_whisper_joint
-    from meetscribe.models import fetch, known
-    from meetscribe.models.catalogue import Task
     from meetscribe.train.joint.settings import JointTraining
 
     given = _given(path, options)
     name = options["model"]
     if name is not None:
-        card = known(name)
-        if card is not None and card.task is Task.JOINT:
-            name = str(fetch(name))
+        if is_in_catalogue(name):
+            name = str(resolve_joint(name))
         model = dict(given.get("model") or {})
         if model.get("kind") == "llm" or is_whisper_joint(Path(name).expanduser()):
             model["start"] = name

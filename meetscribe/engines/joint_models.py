@@ -60,7 +60,7 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
     WeightsError
         If it cannot be had.
     """
-    if _in_catalogue(model):
+    if is_in_catalogue(model):
         return fetch(model)
     path = Path(model).expanduser()
     if path.is_dir() or (path.suffix in _WEIGHT_SUFFIXES and path.is_file()):
@@ -74,7 +74,8 @@ def resolve_joint(model: str, *, offline: bool = False) -> Path:
     return hub.download(model, _FILES, offline=offline or is_offline())
 
 
-def _in_catalogue(model: str) -> bool:
+def is_in_catalogue(model: str) -> bool:
+    """Tell whether the catalogue has a joint model of this name."""
     card = known(model)
     return card is not None and card.task is Task.JOINT
 
@@ -86,7 +87,7 @@ def describe_joint(model: str) -> dict[str, Any]:
     """
     path = Path(model).expanduser()
     folder = path.parent if path.is_file() else path
-    if _in_catalogue(model) or not folder.is_dir():
+    if is_in_catalogue(model) or not folder.is_dir():
         return describe_model(model)
     files = sorted(file for file in folder.rglob("*") if file.suffix in _READ and file.is_file())
     hashes = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
@@ -138,7 +139,7 @@ class JointModels(ModelsBase[JointSettings]):
     def describe(self) -> dict[str, Any]:
         """Give the models by name with their hashes."""
         model = self.settings.model
-        there = _in_catalogue(model) or Path(model).expanduser().exists()
+        there = is_in_catalogue(model) or Path(model).expanduser().exists()
         parts = self.kind().parts if there else ()
         names = dict.fromkeys([*self.activity.of_activity, VOICEPRINT, *parts])
         about = {name: describe_model(name) for name in names}

@@ -338,6 +338,11 @@ def test_what_is_no_joint_model_is_refused(model: str, kind: type[Exception], sa
     assert "AudenAI/TagSpeech-AMI" in caught.value.hint  # type: ignore[attr-defined]
 
 
+def test_no_name_is_no_joint_model() -> None:
+    with pytest.raises(ConfigError, match="model: "):
+        load_spec("joint", {"model": ""})
+
+
 def test_the_model_that_comes_along_is_the_default() -> None:
     model = JointSettings().model
     folder = resolve_joint(model, offline=True)
