@@ -34,7 +34,7 @@ HOMES = {
         *("activity", "models", "engines", "spatial", "onestage", "joint", "speakers", "train"),
         "cli",
     },
-    "tokenizers": {"recognize", "onestage"},
+    "tokenizers": {"models", "onestage"},
     "transformers": {"joint"},
     "fsspec": {"batch"},
     "ray": {"batch"},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meetscribe.errors import ConfigError, WeightsError
+from meetscribe.models.whisper_tokenizer import load_tokenizer
 from meetscribe.models.whisper_weights import WhisperWeights
 
 if TYPE_CHECKING:
@@ -75,23 +75,6 @@ class Vocabulary:
         return str(self.tokenizer.decode([one for one in tokens if one < self.end])).strip()
 
 
-def _whole(parts: dict[str, Any]) -> dict[str, Any]:
-    """Add the first merge where it is missing.
-
-    Published files of Whisper have lost it, a space and "t": without it " the" is written as two
-    tokens that Whisper never saw beside each other.
-    """
-    model = parts["model"]
-    merges = model.get("merges") or []
-    first = ["Ġ", "t"]
-    if "".join(first) in model.get("vocab", {}) and merges:
-        plain = isinstance(merges[0], str)
-        wanted: Any = " ".join(first) if plain else first
-        if wanted not in merges:
-            return {**parts, "model": {**model, "merges": [wanted, *merges]}}
-    return parts
-
-
 def load_vocabulary(folder: Path, weights: WhisperWeights) -> Vocabulary:
     """Read ``tokenizer.json``, which lies beside the weights in either layout.
 
@@ -100,27 +83,16 @@ def load_vocabulary(folder: Path, weights: WhisperWeights) -> Vocabulary:
     WeightsError
         If it is missing, damaged, or of another model.
     """
-    import tokenizers
-
-    path = folder / "tokenizer.json"
-    hint = "run `meetscribe models verify`, then pull again"
-    if not path.is_file():
-        raise WeightsError(f"{folder}: no tokenizer.json beside the weights", hint=hint)
-    try:
-        text = path.read_text(encoding="utf-8")
-        parts = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a tokenizer: {error}", hint=hint) from error
-    # the library raises no error of its own that could be caught
-    if not (isinstance(parts, dict) and {"model", "added_tokens"} <= parts.keys()):
-        raise WeightsError(f"{path}: not a tokenizer", hint=hint)
-    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(_whole(parts)))
+    tokenizer = load_tokenizer(folder)
 
     def special(*names: str) -> int:
         found = [tokenizer.token_to_id(name) for name in names]
         known = [one for one in found if one is not None]
         if not known:
-            raise WeightsError(f"{path}: no token {names[0]}, expected Whisper's", hint=hint)
+            raise WeightsError(
+                f"{folder}: the tokenizer has no token {names[0]}, expected Whisper's",
+                hint="name a model of `meetscribe models list`",
+            )
         return int(known[0])
 
     end = special("<|endoftext|>")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meetscribe.errors import ModelError, WeightsError
+from meetscribe.models.whisper_tokenizer import load_tokenizer
 from meetscribe.types import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ class WhisperModel:
         if compute_type == "auto":
             compute_type = "float16" if self._device == "cuda" else "int8"
         import ctranslate2
-        import tokenizers
 
         try:
             self._whisper = ctranslate2.models.Whisper(
@@ -89,7 +89,7 @@ class WhisperModel:
             raise WeightsError(
                 f"{folder}: {error}", hint="run `meetscribe models verify`, then pull again"
             ) from error
-        self._tokens = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokens = load_tokenizer(folder)
         self._features = _feature_extractor(folder, int(self._whisper.n_mels))
         self._suppressed = self._non_speech_tokens()
 

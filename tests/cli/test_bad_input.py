@@ -231,6 +231,16 @@ class TestMishaps:
         done = run_meetscribe("transcribe", audio, "-o", out, "--offline", env=env)
         check_failure(done, 4, "models pull", folder=out)
 
+    @pytest.mark.parametrize("content", ["{", "{}"])
+    def test_damaged_tokenizer_of_a_model_of_ones_own(
+        self, audio: Path, out: Path, tmp_path: Path, weights_cache: Path, content: str
+    ) -> None:
+        folder = tmp_path / "own"
+        shutil.copytree(weights_cache / "models" / "whisper-base", folder)
+        (folder / "tokenizer.json").write_text(content)
+        done = run_meetscribe("transcribe", audio, "-o", out, "--model", str(folder))
+        check_failure(done, 4, "tokenizer.json", folder=out)
+
     def test_unknown_language_is_said_before_any_work(self, audio: Path, out: Path) -> None:
         done = run_meetscribe("transcribe", audio, "-o", out, "--language", "qq")
         check_failure(done, 2, "'qq'", folder=out)
