@@ -7,13 +7,30 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from meetscribe.batch.locks import Locks
+from meetscribe.batch.locks import STALE_S, Locks
+
+
+@dataclass
+class Clock:
+    """A clock that goes when it is told to."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("meetscribe.batch.locks.time", made)
+    return made
 
 
 def test_one_owner(tmp_path: Path) -> None:
@@ -63,33 +80,35 @@ def elsewhere(folder: Path, **changed: object) -> Path:
     return lock
 
 
-def test_silent_owner_elsewhere_is_followed_after_a_while(tmp_path: Path) -> None:
+def test_silent_owner_elsewhere_is_followed_after_a_while(tmp_path: Path, clock: Clock) -> None:
     lock = elsewhere(tmp_path)
     # a wrong clock: the file comes from the future
     os.utime(lock, (4e9, 4e9))
-    locks = Locks(tmp_path, stale_s=0.2)
+    locks = Locks(tmp_path)
     assert not locks.take("a")
-    time.sleep(0.3)
+    clock.now += STALE_S - 1
+    assert not locks.take("a")
+    clock.now += 2
     assert locks.take("a")
 
 
-def test_owner_elsewhere_that_lives_stays_the_owner(tmp_path: Path) -> None:
+def test_owner_elsewhere_that_lives_stays_the_owner(tmp_path: Path, clock: Clock) -> None:
     lock = elsewhere(tmp_path)
     os.utime(lock, (0, 0))
-    locks = Locks(tmp_path, stale_s=0.2)
+    locks = Locks(tmp_path)
     for count in range(3):
         assert not locks.take("a")
-        time.sleep(0.15)
+        clock.now += STALE_S - 1
         about = json.loads(lock.read_text())
         lock.write_text(json.dumps({**about, "count": count + 1}))
 
 
-def test_damaged_lock_is_followed_after_a_while(tmp_path: Path) -> None:
+def test_damaged_lock_is_followed_after_a_while(tmp_path: Path, clock: Clock) -> None:
     lock = elsewhere(tmp_path)
     lock.write_text('{"ho')
-    locks = Locks(tmp_path, stale_s=0.1)
+    locks = Locks(tmp_path)
     assert not locks.take("a")
-    time.sleep(0.2)
+    clock.now += STALE_S + 1
     assert locks.take("a")
 
 

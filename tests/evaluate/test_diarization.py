@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -467,23 +466,24 @@ def test_scoring_imports_neither_torch_nor_pyannote_audio_and_warns_of_nothing()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_long_meeting_takes_seconds(data: Path) -> None:
-    """The longest AMI test meeting; all 34 of dev and test take 13 s on one core."""
+def test_a_long_meeting_of_late_turns(data: Path) -> None:
+    """The longest of AMI's dev and test meetings: what is late is wrong at its two ends alone."""
     paths = sorted((data / "ami" / "rttm_only_words").rglob("*.rttm"))
     reference = rttm.parse(max(paths, key=lambda path: path.stat().st_size).read_text())
     late = [Turn(turn.start + 0.1, turn.end + 0.1, turn.speaker) for turn in reference.turns]
     scored = ((0.0, reference.duration),)
-    begun = time.perf_counter()
-    diarization_errors(reference.turns, late, scored=scored)
-    jaccard_errors(reference.turns, late, scored=scored)
-    error_spans(reference.turns, late, scored=scored)
-    assert time.perf_counter() - begun < 10
+    errors = diarization_errors(reference.turns, late, scored=scored)
+    wrong_s = errors.miss_s + errors.falarm_s + errors.confusion_s
+    # less where a turn is shorter than it is late, or another one follows at once
+    assert 0.15 * len(late) < wrong_s <= 0.2 * len(late)
+    spans = error_spans(reference.turns, late, scored=scored)
+    assert sum(span.end - span.start for span in spans) == pytest.approx(wrong_s)
+    made = jaccard_errors(reference.turns, late, scored=scored)
+    assert made.jer == pytest.approx(wrong_s / errors.total_s, abs=0.02)
 
 
 def test_a_uem_without_end_costs_nothing() -> None:
     endless = ((0.0, 4e9),)
     hypothesis = (Turn(0, 5, "x"), Turn(70, 71, "y"))
-    began = time.monotonic()
     errors = diarization_errors(REFERENCE, hypothesis, scored=endless)
-    assert time.monotonic() - began < 10
     assert errors == diarization_errors(REFERENCE, hypothesis, scored=((0.0, 100.0),))

@@ -394,10 +394,8 @@ def test_a_run_that_was_killed_goes_on(
     process = subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
     )
-    began = time.monotonic()
     while not (log.is_file() and log.read_text().count("\n") >= 4):
         assert process.poll() is None
-        assert time.monotonic() - began < 120
         time.sleep(0.01)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)

@@ -332,10 +332,8 @@ def test_a_run_that_was_killed_goes_on(
 ) -> None:
     log = tmp_path / "run" / STAGES[stage] / "log.csv"
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    began = time.monotonic()
     while not (log.is_file() and log.read_text().count("\n") >= 2):
         assert process.poll() is None
-        assert time.monotonic() - began < 180
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
