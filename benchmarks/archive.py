@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -164,7 +165,7 @@ class _Simulation:
                 worker, epoch = divmod(who, 1 << 32)
                 if self.epoch[worker] == epoch:
                     self._end(now, worker, crashed=kind == "crash")
-        for node in np.flatnonzero(self.up):
+        for node in map(int, np.flatnonzero(self.up)):
             self.paid_h += (now - self.since[node]) * job.workers
         return Outcome(
             days=now / 24,
@@ -234,8 +235,9 @@ class _Simulation:
             self.loaded[worker] = False
             if self.has[worker] >= 0:
                 self._drop(now, worker)
-        for worker in np.flatnonzero((self.has < 0) & self.up.repeat(self.job.workers)):
-            self._take(now, int(worker))  # whoever is idle goes on with what it had
+        idle = (self.has < 0) & self.up.repeat(self.job.workers)
+        for one in map(int, np.flatnonzero(idle)):
+            self._take(now, one)  # whoever is idle goes on with what it had
         self._later(now + self.job.back_h, "back", node)
 
     def _return(self, now: float, node: int) -> None:
@@ -260,7 +262,7 @@ def scenarios(job: Job) -> dict[str, Job]:
     }
 
 
-def table(rows: dict[str, tuple[Outcome, Outcome | None]]) -> list[str]:
+def table(rows: Mapping[str, tuple[Outcome, Outcome | None]]) -> list[str]:
     """Give the lines of the page's table: formulas, and in brackets the simulation."""
     head = "| fleet | days | core hours | done again | idle | price |"
     lines = [head, "|---|---|---|---|---|---|"]

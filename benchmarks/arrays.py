@@ -15,10 +15,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
-from ways import Way, compare, of_streams
+from ways import Way, cascade_models, compare, of_streams
 
 from meetscribe import ingest
 from meetscribe.engines.stream_words import recognise_streams
@@ -27,7 +28,7 @@ from meetscribe.spatial.streams import SeparatedStreams
 from meetscribe.train import SimulationSettings, simulate
 from meetscribe.types import Activity, Recording, Transcript, no_progress
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "minutes": 3.0,
     "speakers": (3, 4),
     "channels": 8,
@@ -39,7 +40,7 @@ SETTINGS = {
 
 def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> Transcript:
     """Separate and recognise with the reference's turns."""
-    models, activity = runner.engine.models, Activity(truth.turns)
+    models, activity = cascade_models(runner), Activity(truth.turns)
     with (
         ingest.open_channels(recording) as channels,
         SeparatedStreams(
@@ -93,14 +94,15 @@ def run(
 ) -> None:
     """Transcribe every meeting in all ways and score it."""
     mono, array = Runner.of("mono"), Runner.of("array")
+
+    def with_some(number: int) -> Way:
+        return lambda audio, _: array.transcribe(
+            array.probe([with_channels(audio, number, scratch)])
+        )
+
     ways: dict[str, Way] = {
         "one signal": lambda audio, _: mono.transcribe(mono.probe([audio])),
-        **{
-            f"{number} channels": lambda audio, _, number=number: array.transcribe(
-                array.probe([with_channels(audio, number, scratch)])
-            )
-            for number in channels
-        },
+        **{f"{number} channels": with_some(number) for number in channels},
         "true turns": lambda audio, truth: with_true_turns(array, array.probe([audio]), truth),
     }
     if onestage:

@@ -19,6 +19,7 @@ import random
 import time
 from collections import Counter
 from itertools import product
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -63,7 +64,7 @@ def trained() -> Tokenizer:
     return tokenizer
 
 
-def random_model(size: int, seed: int) -> torch.nn.Module:
+def random_model(size: int, seed: int) -> Any:  # noqa: ANN401 - untyped library
     """Make a small Llama whose logits are lively, so that greedy texts differ."""
     ensure_importable()
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -79,7 +80,16 @@ def random_model(size: int, seed: int) -> torch.nn.Module:
         tie_word_embeddings=False,
         initializer_range=0.3,
     )
-    return LlamaForCausalLM(config).eval()
+    model: Any = LlamaForCausalLM(config)
+    return model.eval()
+
+
+def end_of(tokenizer: Tokenizer, token: str) -> int:
+    """Give the number of the token that ends a text."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise SystemExit(f"--end-token {token}: not in that tokenizer")
+    return int(found)
 
 
 def unparsable(text: str, grammar: Grammar) -> bool:
@@ -97,7 +107,7 @@ def unparsable(text: str, grammar: Grammar) -> bool:
 def generate(tokenizer: Tokenizer, args: argparse.Namespace) -> None:
     """Part one."""
     vocabulary = Vocabulary.of(tokenizer)
-    eos = tokenizer.token_to_id(args.end_token)
+    eos = end_of(tokenizer, args.end_token)
     model = random_model(len(vocabulary), args.seed)
     draw = random.Random(args.seed)  # noqa: S311 - no secret
     counts: Counter[str] = Counter()
@@ -205,7 +215,7 @@ def main() -> None:
     if args.count:
         generate(tokenizer, args)
     small = Vocabulary.of(tokenizer)
-    eos = tokenizer.token_to_id(args.end_token)
+    eos = end_of(tokenizer, args.end_token)
     for size in (len(small), 50_000, 150_000):
         if size >= len(small):
             measure(small if size == len(small) else filled(small, size), eos, 240)

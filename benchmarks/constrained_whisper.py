@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 
@@ -34,7 +34,9 @@ from meetscribe.onestage.tokens import load_vocabulary
 from meetscribe.onestage.whisper import Whisper
 
 if TYPE_CHECKING:
+    from meetscribe.joint.encoders_campplus import CampplusFrames
     from meetscribe.joint.whisper.writing import Answer
+    from meetscribe.onestage.whisper import DecoderLayer
 
 RATE = 16_000
 _TIMES_GAIN = 1.35
@@ -52,7 +54,7 @@ class Voices(torch.nn.Module):
 
     def forward(self, heard: Padded) -> Padded:
         """Give a frame per 20 ms."""
-        rows = [row.unflatten(0, (-1, 2)).flatten(1) for row in heard.rows()]
+        rows = [row.reshape(-1, 2 * row.shape[1]) for row in heard.rows()]
         return pad([self.linear(row).relu() for row in rows])
 
 
@@ -79,12 +81,14 @@ def writers(base: str, seed: int) -> list[Writer]:
         with torch.no_grad():
             # what is heard decides what is written
             for layer in whisper.decoder.layers:
-                layer.encoder_attn.out_proj.weight.mul_(20)
-                layer.encoder_attn.q_proj.weight.mul_(5)
+                across = cast("DecoderLayer", layer).encoder_attn
+                across.out_proj.weight.mul_(20)
+                across.q_proj.weight.mul_(5)
             # an answer's end is one token against all words, times are few: let them win at times
             whisper.decoder.embed_tokens.weight[vocabulary.end].mul_(3)
             whisper.decoder.embed_tokens.weight[vocabulary.first_timestamp :].mul_(_TIMES_GAIN)
-        network = WhisperJoint(whisper, Voices(), vocabulary, settings)
+        voices = cast("CampplusFrames", Voices())
+        network = WhisperJoint(whisper, voices, vocabulary, settings)
         made.append(Writer(network.for_decoding()))
     return made
 

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from ways import Ways, compare, of_streams
+from ways import Ways, cascade_models, compare, of_streams
 
 from meetscribe import ingest
 from meetscribe.activity.crosstalk import CrosstalkSettings, Wearers, channel_power
@@ -46,7 +46,7 @@ def with_true_turns(runner: Runner, recording: Recording, truth: Transcript) -> 
         heard = recognise_signals(
             own_signals(channels, Wearers(activity, channel_of, level_db_of), CrosstalkSettings()),
             activity,
-            runner.engine.models.recognizer(),
+            cascade_models(runner).recognizer(),
             language="en",
         )
     return of_streams(recording, heard, activity)

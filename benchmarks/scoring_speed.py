@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from meetscribe.evaluate import words
+from meetscribe.evaluate.scores import WordErrors
 from meetscribe.evaluate.words import TokenSegment
 from meetscribe.formats import parse_file
 
@@ -34,7 +35,8 @@ WORDS_PER_S = 3.1
 VOCABULARY = 12_000
 COLLAR_S = 5.0
 
-METRICS: dict[str, Callable[[list[TokenSegment], list[TokenSegment]], object]] = {
+Segments = list[TokenSegment]
+METRICS: dict[str, Callable[[Segments, Segments], words.CpErrors | WordErrors]] = {
     "WER (single stream)": words.single_stream,
     "cpWER": words.cp,
     "tcpWER (5 s)": lambda ours, theirs: words.tcp(ours, theirs, collar=COLLAR_S),
@@ -107,9 +109,10 @@ def measure(name: str, options: argparse.Namespace) -> str:
     found = METRICS[name](ours, theirs)
     wall, cpu = time.perf_counter() - began, time.process_time() - used
     errors = found.errors if isinstance(found, words.CpErrors) else found
+    rate = errors.rate or 0.0
     peak = _peak_mb()
     return (
-        f"{name:24} {100 * errors.rate:7.2f} % {wall:9.1f} s {cpu:9.1f} s "
+        f"{name:24} {100 * rate:7.2f} % {wall:9.1f} s {cpu:9.1f} s "
         f"{peak:9.0f} MB {max(0.0, peak - before):9.0f} MB"
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -20,9 +20,14 @@ from scoring import Clip, Counts, read_clips, score_turns
 from meetscribe.activity import DiarizationSettings, segmentation, voiceprint
 from meetscribe.activity.clustering import Bounds
 from meetscribe.activity.diarize import cut_units, resolve
-from meetscribe.activity.tracks import stitch
+from meetscribe.activity.segmentation import Windows
+from meetscribe.activity.tracks import Track, stitch
+from meetscribe.activity.units import Unit
 from meetscribe.ingest import InMemory
 from meetscribe.models import fetch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GRID: dict[str, list[float]] = {
     "same_voice": [0.25, 0.275, 0.3, 0.325, 0.35],
@@ -32,7 +37,17 @@ GRID: dict[str, list[float]] = {
 }
 
 
-def stages(clip: Clip, network: Any, printer: Any) -> tuple[Any, ...]:  # noqa: ANN401
+class Heard(NamedTuple):
+    """What the networks make of a clip."""
+
+    windows: Windows
+    tracks: list[Track]
+    units: list[Unit]
+    prints_ud: NDArray[np.float32]
+    duration: float
+
+
+def stages(clip: Clip, network: Any, printer: Any) -> Heard:  # noqa: ANN401
     """Run the networks over a clip: everything before the decisions."""
     samples_n, _ = soundfile.read(clip.audio, dtype="float32")
     audio, settings = InMemory(samples_n), DiarizationSettings()
@@ -40,7 +55,8 @@ def stages(clip: Clip, network: Any, printer: Any) -> tuple[Any, ...]:  # noqa: 
     windows = segmentation.segment(audio, network, step_frames=step)
     tracks = stitch(windows, agreement=settings.link_agreement)
     units = cut_units(windows, tracks, settings)
-    return windows, tracks, units, voiceprint.voiceprints(audio, units, printer), clip.duration
+    prints_ud = voiceprint.voiceprints(audio, units, printer)
+    return Heard(windows, tracks, units, prints_ud, clip.duration)
 
 
 def main(folder: Path) -> None:
@@ -50,7 +66,7 @@ def main(folder: Path) -> None:
     clips = read_clips(folder)
     made = [stages(clip, network, printer) for clip in clips]
     settings = [
-        DiarizationSettings(**dict(zip(GRID, values, strict=True)))
+        DiarizationSettings.model_validate(dict(zip(GRID, values, strict=True)))
         for values in itertools.product(*GRID.values())
     ]
     table = [[_score(clip, m, s) for clip, m in zip(clips, made, strict=True)] for s in settings]
@@ -68,7 +84,7 @@ def main(folder: Path) -> None:
     print(f"best on all clips (optimistic)   DER {min(sum(r, Counts()).der for r in table):.2f}")
 
 
-def _score(clip: Clip, made: tuple[Any, ...], settings: DiarizationSettings) -> Counts:
+def _score(clip: Clip, made: Heard, settings: DiarizationSettings) -> Counts:
     activity = resolve(*made, settings, Bounds())
     turns = [(turn.speaker, turn.start, turn.end) for turn in activity.turns]
     return score_turns(clip.turns, turns, clip.duration)

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 
 from meetscribe.spatial.geometry import point_tpd, spatial_feature
-from meetscribe.spatial.phase import FEATURE_STFT, Pair, choose_pairs
+from meetscribe.spatial.phase import FEATURE_STFT, Pair, PairChoice, choose_pairs
 from meetscribe.spatial.rir import rir_feature, rir_spectra
 from meetscribe.spatial.solo import (
     SoloFeatures,
-    SoloForm,
     against_others,
     profile_of,
     solo_features,
 )
+from meetscribe.spatial.solo_segments import SoloForm
 from meetscribe.spatial.stft import stft
 from meetscribe.train import SimulationSettings
 from meetscribe.train.rooms import Scene, simulate_room
@@ -46,7 +46,11 @@ NOISE_DB = 20.0
 BAND_HZ = (320.0, 6400.0)
 FLOOR_DB = 45.0
 TAPS = 10
-PAIR_SETS = {"4 diametric": "diametric", "8 adjacent": "adjacent", "all 28": "all"}
+PAIR_SETS: dict[str, PairChoice] = {
+    "4 diametric": "diametric",
+    "8 adjacent": "adjacent",
+    "all 28": "all",
+}
 FORMS: tuple[SoloForm, ...] = ("phat", "mean-cosine", "power-reliability")
 FORM_S = 2.0
 """Seconds of the solo segment with which the forms are compared."""

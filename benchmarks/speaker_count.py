@@ -13,21 +13,27 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soundfile
+from ways import cascade_models
 
 from meetscribe import formats, ingest
-from meetscribe.evaluate.diarization import DiarizationErrors, diarization_errors
+from meetscribe.evaluate.diarization import diarization_errors
+from meetscribe.evaluate.scores import DiarizationErrors
 from meetscribe.pipeline.runner import Runner
 from meetscribe.train import SimulationSettings, simulate
 from meetscribe.types import Activity, Transcript, Turn
 
-ARRAYS = ("circular", "linear", "ad-hoc")
-SETTINGS = {
+if TYPE_CHECKING:
+    from meetscribe.activity import Diarizer
+
+ARRAYS: tuple[Any, ...] = ("circular", "linear", "ad-hoc")
+SETTINGS: dict[str, Any] = {
     "minutes": 2.0,
     "speakers": (2, 5),
     "rt60_s": (0.3, 0.7),
@@ -41,7 +47,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path)
-    parser.add_argument("--meetings", type=int, default=20)
+    parser.add_argument("--meetings", type=int, default=20, help="at least 3, one for each array")
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--language", default="en")
     parser.add_argument("--seed", type=int, default=11)
@@ -73,10 +79,10 @@ def moved(options: argparse.Namespace, folder: Path) -> list[Path]:
     table = folder / "three.tsv"
     with options.table.open(encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["split"] == "train"]
-    seconds = Counter[str]()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for row in rows:
         seconds[row["speaker"]] += float(row["duration_s"])
-    most = {speaker for speaker, _ in seconds.most_common(3)}
+    most = set(sorted(seconds, key=seconds.__getitem__, reverse=True)[:3])
     with table.open("w", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, rows[0], delimiter="\t")
         writer.writeheader()
@@ -138,7 +144,7 @@ class Tally:
 def run(meetings: list[tuple[Path, Transcript]]) -> None:
     """Diarize every meeting in two ways and score both."""
     runner = Runner.of("array")
-    diarizer = runner.engine.models.diarizer()
+    diarizer = cast("Diarizer", cascade_models(runner).diarizer())
     tallies: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
     for audio, truth in meetings:
         recording = runner.probe([audio])

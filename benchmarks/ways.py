@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import soundfile
 
@@ -17,8 +18,13 @@ from meetscribe.evaluate import normalise, words
 from meetscribe.evaluate.diarization import diarization_errors
 from meetscribe.evaluate.scores import DiarizationErrors, WordErrors
 from meetscribe.evaluate.words import TokenSegment
+from meetscribe.pipeline.runner import Runner
 from meetscribe.recognize import RecognizedRegion
 from meetscribe.types import Activity, Recording, Transcript
+
+if TYPE_CHECKING:
+    from meetscribe.engines.cascade import CascadeEngine
+    from meetscribe.engines.cascade_models import CascadeModels
 
 CHIME8 = normalise.get("chime8")
 Way = Callable[[Path, Transcript], Transcript]
@@ -44,6 +50,11 @@ def of_streams(
         for utterance in assign_stream(regions, speaker, activity)
     ]
     return Transcript(recording.session_id, tuple(made), activity.turns)
+
+
+def cascade_models(runner: Runner) -> CascadeModels:
+    """Give the models of a runner of a cascade."""
+    return cast("CascadeEngine", runner.engine).models
 
 
 def compare(meetings: list[Path], ways: Ways) -> None:
