@@ -24,7 +24,7 @@ from meetscribe.batch.start import Prepared
 from meetscribe.batch.summary import Summary
 from meetscribe.batch.tasks import Session, Verdict
 from meetscribe.config import build, config_hash
-from meetscribe.errors import FormatError
+from meetscribe.errors import FormatError, OutputError
 from meetscribe.files import signature
 from meetscribe.formats import RenderOptions
 from meetscribe.pipeline.outputs import SessionFiles, read_transcript, rewrite
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 def name_speakers(
     prepared: Prepared, summary: Summary, known: Known, *, link: bool, say: Say
-) -> Summary:
+) -> tuple[Summary, OutputError | None]:
     """Name the speakers of all finished recordings, in their results and in the summary.
 
     Parameters
@@ -49,23 +49,33 @@ def name_speakers(
     link : give those who are nobody known a name too, the same in all recordings
     say : told what the reader should know
 
+    Returns
+    -------
+    The summary with the names; and what kept the results of a recording from being written, None
+    if nothing did. The other recordings have their names, and another run tries again.
+
     Raises
     ------
-    OutputError
-        If results cannot be written; those before are.
+    MeetscribeError
+        If people cannot be compared with, or not be remembered.
     """
     with _alone(prepared.locks, say):
         done = _finished(prepared)
         heard = [_voices(record) for _, record in done]
         found = known.link(heard) if link else known.match_all(heard)
         lines = {}
+        failed = None
         for (session, record), matches in zip(done, found, strict=True):
-            kept = _give(session, record, matches, prepared.request, say)
+            try:
+                kept = _give(session, record, matches, prepared.request, say)
+            except OutputError as error:
+                failed = failed or error
+                continue
             if kept != record:
                 prepared.records.put(kept)
             lines[session.name] = tuple(one.line(label) for label, one in matches.items())
     rows = (replace(row, names=lines.get(row.recording, ())) for row in summary.rows)
-    return replace(summary, rows=tuple(rows))
+    return replace(summary, rows=tuple(rows)), failed
 
 
 @contextmanager
@@ -115,24 +125,27 @@ def _give(
             }
             for path, place in places.items():
                 remote.download_if_there(place, path)
-            for path in _rename(files, matches, say):
+            written = _rename(files, matches, say)
+            for path in written or ():
                 remote.upload(path, places[path])
-        return replace(record, named={"names": wanted})
+        return record if written is None else replace(record, named={"names": wanted})
     files = SessionFiles(Path(folder), session.session_id)
     if record.named == {"names": wanted, "signature": _signature(files.transcript)}:
         return record
-    _rename(files, matches, say)
+    if _rename(files, matches, say) is None:
+        return record
     return replace(record, named={"names": wanted, "signature": _signature(files.transcript)})
 
 
-def _rename(files: SessionFiles, matches: Mapping[str, Match], say: Say) -> list[Path]:
+def _rename(files: SessionFiles, matches: Mapping[str, Match], say: Say) -> list[Path] | None:
+    """Give the files that were written; None where there is no transcript to write them from."""
     try:
         before = read_transcript(files.transcript)
         looks: Any = before.provenance.get("render_options", {})
         options = build(RenderOptions, looks, where=str(files.transcript))
     except FormatError as error:
         say(f"no names for {files.transcript.name}: {error.message}")
-        return []
+        return None
     after = named(before, matches)
     if after == before:
         return []

@@ -46,7 +46,8 @@ class Request:
     def folder_of(self, session: Session) -> str:
         """Where the results of a session go."""
         below, slash, _ = session.name.rpartition("/")
-        return f"{self.output.rstrip('/') or '/'}/{below}" if slash else self.output
+        output = remote.without_slash(self.output)
+        return f"{output.removesuffix('/')}/{below}" if slash else output
 
 
 @dataclass
@@ -153,7 +154,9 @@ def _same_run(outcome: Outcome, request: Request) -> bool:
 def _has_transcript(session: Session, request: Request) -> bool:
     # what is behind a URL is believed to be there: asking costs more than the rest together
     if remote.is_url(request.output):
-        return not request.verify or remote.exists(f"{request.output}/{session.name}.json")
+        return not request.verify or remote.exists(
+            f"{request.folder_of(session).removesuffix('/')}/{session.session_id}.json"
+        )
     return SessionFiles(Path(request.folder_of(session)), session.session_id).transcript.exists()
 
 

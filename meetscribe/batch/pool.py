@@ -25,7 +25,15 @@ from meetscribe.batch.wire import parse_event
 from meetscribe.errors import ModelError
 from meetscribe.files import remove_abandoned
 
-_COMMAND = (sys.executable, "-m", "meetscribe.batch.worker")
+_START = """
+import sys
+if (root := sys.argv.pop(1)) not in sys.path:
+    sys.path.insert(0, root)
+from meetscribe.batch.worker import main
+main()
+"""
+# -P: a calendar.py beside the recordings is no part of the program, which is where this one is
+_COMMAND = (sys.executable, "-P", "-c", _START, str(Path(__file__).parents[2]))
 _STILLBORN = 3
 """So many workers that end before they were ready, one after the other: none will start."""
 _END_S = 10.0

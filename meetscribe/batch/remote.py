@@ -20,6 +20,16 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
+def without_slash(place: str) -> str:
+    """Give the one spelling of a folder.
+
+    >>> without_slash("s3://texts/2026/"), without_slash("out/"), without_slash("/")
+    ('s3://texts/2026', 'out', '/')
+    """
+    bare = place.rstrip("/")
+    return place if not bare or bare.endswith(":") else bare
+
+
 def find(url: str, suffixes: Collection[str]) -> Iterator[tuple[str, str, int]]:
     """Give URL, path below the given one, and size in bytes of every recording.
 

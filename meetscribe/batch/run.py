@@ -105,6 +105,7 @@ class Batch:
     _waiting: deque[_Attempt] = field(default_factory=deque)
     _elsewhere: list[_Attempt] = field(default_factory=list)
     _running: dict[str, _Attempt] = field(default_factory=dict)
+    _judged: dict[str, Record | None] = field(default_factory=dict)
     _rows: dict[str, Row] = field(default_factory=dict)
     _looked: float = 0.0
     _told: float = 0.0
@@ -122,6 +123,7 @@ class Batch:
         order = sorted(plan.todo, key=lambda session: -session.num_bytes)
         self._waiting.extend(_Attempt(session, absent=is_absent(session)) for session in order)
         self._estimate = Estimate(plan.todo)
+        self._judged = {session.name: self.records.get(session.name) for session in plan.todo}
         try:
             while self._waiting or self._elsewhere or self._running:
                 self._step()
@@ -187,7 +189,8 @@ class Batch:
                 self._elsewhere.append(attempt)
             return
         record = self.records.fresh(name)
-        if is_done(session, record, self.request):
+        # the plan has judged the record it saw, and may have read the audio for that
+        if record != self._judged.get(name) and is_done(session, record, self.request):
             self.locks.release(name)
             self._settle(attempt, record, transcribed=False)
             return

@@ -232,11 +232,19 @@ def _run(
     if job.stopped is not None:
         _write(summary, prepared, shown)
         raise job.stopped
+    unnamed = None
     if known is not None:
-        summary = name_speakers(prepared, summary, known, link=link, say=shown.note)
+        try:
+            summary, unnamed = name_speakers(prepared, summary, known, link=link, say=shown.note)
+        except BaseException:
+            # what was transcribed is told of, whatever became of the names
+            _write(summary, prepared, shown)
+            raise
         for note in known.notes:
             shown.note(f"note: {note}")
     places = write(summary, prepared.request.output)
+    if unnamed is not None:
+        raise unnamed
     shown.close()
     failed = summary.count(State.FAILED)
     if not shown.silent or failed:

@@ -121,6 +121,32 @@ def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:
     )
 
 
+def test_other_content_of_the_same_size_and_time_is_found_by_verify(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "quiet.wav"
+    path.parent.mkdir()
+    soundfile.write(path, np.zeros(8000), 16_000)
+    args = ("batch", path.parent, "-o", tmp_path / "out", *ONE_THREAD, "--workers", "1")
+    # where a batch is started lie other people's files, too; the installed command skips them
+    (tmp_path / "calendar.py").write_text("raise SystemExit('not the library')")
+    installed = [sys.executable, "-P", "-m", "meetscribe"]
+    done = subprocess.run(
+        [*installed, *args], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"\1" * 100)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert run_meetscribe(*args).returncode == 0
+    done = run_meetscribe(*args, "--verify")
+    assert done.returncode == 5
+    assert "made from other audio" in done.stderr
+    done = run_meetscribe(*args, "--verify", "--force", "--progress", "json")
+    assert done.returncode == 0
+    assert [end["recording"] for end in events(done.stderr, "end") if end["transcribed"]]
+
+
 def test_another_recogniser_keeps_the_activity(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "speech.wav").symlink_to(folder / "speech.wav")

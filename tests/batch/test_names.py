@@ -18,6 +18,7 @@ from meetscribe.batch.start import Prepared, prepare
 from meetscribe.batch.summary import Summary, row_of, to_csv, to_json, to_markdown
 from meetscribe.batch.tasks import Outcome, Session, Verdict
 from meetscribe.config import config_hash
+from meetscribe.errors import OutputError
 from meetscribe.formats import RenderOptions
 from meetscribe.pipeline.outputs import SessionFiles, read_transcript, write_formats
 from meetscribe.speakers.naming import Known
@@ -35,6 +36,7 @@ class Folder:
     def __init__(self, place: Path) -> None:
         self.source, self.out = place / "in", place / "out"
         self.said: list[str] = []
+        self.failed: OutputError | None = None
         self.request = Request(str(self.out), FORMATS, {}, voices=True)
 
     def add(self, name: str, voices: Voices | None) -> None:
@@ -66,9 +68,10 @@ class Folder:
             row_of(session, prepared.records.get(session.name), attempts=0)
             for session in prepared.sessions
         )
-        return name_speakers(
+        summary, self.failed = name_speakers(
             prepared, Summary(rows), Known(people), link=link, say=self.said.append
         )
+        return summary
 
     def names(self, name: str) -> dict[str, str]:
         made = read_transcript(self.out / f"{name}.json")
@@ -202,6 +205,35 @@ def test_a_damaged_transcript_costs_no_other(folder: Callable[..., Folder]) -> N
     batch.name()
     assert batch.names("week 2/monday") == {"Speaker 1": "Voice 3", "Speaker 2": "Voice 1"}
     assert len(batch.said) == 2
+
+
+def test_results_that_cannot_be_written_cost_no_other(folder: Callable[..., Folder]) -> None:
+    batch = folder()
+    for name, voices in WEEK.items():
+        batch.add(name, voices)
+    path = batch.out / "week 1" / "monday.srt"
+    content = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    summary = batch.name()
+    assert batch.failed is not None
+    assert "monday.srt" in batch.failed.message
+    assert batch.names("week 2/monday") == {"Speaker 1": "Voice 3", "Speaker 2": "Voice 1"}
+    assert {row.recording for row in summary.rows if row.names} == {*WEEK} - {"week 1/monday"}
+    path.rmdir()
+    path.write_bytes(content)
+    batch.name()
+    assert batch.failed is None
+    assert batch.names("week 1/monday") == {"Speaker 1": "Voice 1", "Speaker 2": "Voice 2"}
+
+
+def test_a_folder_is_the_same_with_a_slash_at_its_end() -> None:
+    session, below = Session(("a.wav",), "a"), Session(("b.wav",), "sub/b")
+    for output, folder in (("s3://texts/2026", "s3://texts/2026"), ("out", "out"), ("/", "")):
+        for spelt in {output, f"{output.rstrip('/')}/"}:
+            request = Request(spelt, FORMATS, {})
+            assert request.folder_of(session) == (folder or "/")
+            assert request.folder_of(below) == f"{folder}/sub"
 
 
 def test_done_without_voices_is_to_be_heard(folder: Callable[..., Folder]) -> None:
