@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -27,14 +27,15 @@ _RESERVED = {"summary"}
 class Candidate(NamedTuple):
     """A file that may be a recording, or the channel of one.
 
-    ``below`` is its path below the folder that was given, with ``/``; ``session`` is given where
-    a manifest says which one it belongs to.
+    ``below`` is its path below the folder that was given, with ``/``; ``session`` and ``group``
+    are given where a manifest says which one it belongs to.
     """
 
     source: str
     below: str
     num_bytes: int
     session: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def discover(
     *,
     group_channels: str | None = None,
     names: Mapping[tuple[str, ...], str] | None = None,
+    made_from: Callable[[str], Collection[str]] = lambda _: (),
 ) -> Found:
     """Find all recordings.
 
@@ -68,6 +70,8 @@ def discover(
     group_channels : regular expression; files of one folder whose names are the same but for what
         it matches are the channels of one session, in the order of what it matches
     names : names that recordings (by their sources) got before
+    made_from : gives the names of the files that the results of a name were made from, none where
+        that is not known; asked for names that no recording is known to have
 
     Raises
     ------
@@ -85,7 +89,7 @@ def discover(
         several = len(inputs) > 1
         candidates += _candidates(given, found.problems, with_root=several)
     grouped = _grouped(_without_doubles(candidates), pattern)
-    found.sessions = _named(grouped, names or {})
+    found.sessions = _named(grouped, names or {}, made_from)
     if not found.sessions and not found.problems:
         raise AudioError(
             f"{', '.join(inputs)}: no recordings found",
@@ -95,8 +99,14 @@ def discover(
 
 
 def source_key(source: str) -> str:
-    """Give the one spelling of a path or URL."""
-    return source if remote.is_url(source) else os.path.abspath(source)  # noqa: PTH100 - keeps links
+    """Give the one spelling of a path or URL, on whatever way it was reached.
+
+    Links to folders are followed; one to a file is kept, as it may be called otherwise.
+    """
+    if remote.is_url(source):
+        return source
+    folder, name = os.path.split(os.path.abspath(source))  # noqa: PTH100 - keeps links
+    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
 
 
 def _candidates(given: str, problems: list[Problem], *, with_root: bool) -> Iterator[Candidate]:
@@ -115,7 +125,7 @@ def _candidates(given: str, problems: list[Problem], *, with_root: bool) -> Iter
         for entry in manifest.read(path):
             size = 0 if remote.is_url(entry.path) else _size(Path(entry.path))
             name = PurePosixPath(entry.path).name if remote.is_url(entry.path) else entry.below
-            yield Candidate(entry.path, name, size, entry.session)
+            yield Candidate(entry.path, name, size, entry.session, entry.group)
     elif path.exists() or path.is_symlink():
         yield Candidate(str(path), path.name, _size(path))
     elif glob.has_magic(given):
@@ -133,12 +143,17 @@ def _matching(pattern: str, problems: list[Problem]) -> Iterator[Candidate]:
     root = Path(*Path(pattern).parts[:magic])
     for match in map(Path, matches):
         if match.is_dir():
-            # `**` matches folders and what is in them
-            inside = [] if "**" in pattern else _walk(match, problems)
+            # at its end `**` matches folders and what is in them
+            inside = [] if _matches_all_below(pattern) else _walk(match, problems)
         else:
             inside = [(match, _size(match))] if _is_audio(match.name) else []
         for file, size in inside:
             yield Candidate(str(file), file.relative_to(root).as_posix(), size)
+
+
+def _matches_all_below(pattern: str) -> bool:
+    *_, last = parts = Path(pattern).parts
+    return "**" in parts and last in {"*", "**"}
 
 
 def _walk(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, int]]:
@@ -189,10 +204,14 @@ def _without_doubles(candidates: Iterable[Candidate]) -> list[Candidate]:
     for one in candidates:
         url = remote.is_url(one.source)
         real = one.source if url else os.path.realpath(one.source)
-        own_name = not url and real == source_key(one.source)
-        if real not in first or (own_name and real != source_key(first[real].source)):
+        own_name = not url and real == _absolute(one.source)
+        if real not in first or (own_name and real != _absolute(first[real].source)):
             first[real] = one
     return list(first.values())
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - keeps links
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -217,22 +236,27 @@ def _grouped(
     candidates: Iterable[Candidate], pattern: re.Pattern[str] | None
 ) -> list[tuple[str, list[Candidate]]]:
     """Give every session's wanted name and its files, in the order of names."""
-    groups: dict[str, list[tuple[list[tuple[int, str]], Candidate]]] = {}
+    names: dict[tuple[str, str], str] = {}
+    groups: dict[tuple[str, str], list[tuple[list[tuple[int, str]], Candidate]]] = {}
     alone: list[tuple[str, list[Candidate]]] = []
     for number, one in enumerate(candidates):
         # undecodable bytes of a foreign file system cannot be written into a transcript
         below = os.fsencode(one.below).decode("utf-8", "replace").replace("\\", "_")
         place = PurePosixPath(below)
         match = pattern.search(place.stem) if pattern else None
-        if one.session:
-            groups.setdefault(one.session, []).append(([(number, "")], one))
+        if one.group:
+            names.setdefault((one.group, ""), one.session)
+            groups.setdefault((one.group, ""), []).append(([(number, "")], one))
         elif match:
             stem = (place.stem[: match.start()] + place.stem[match.end() :]).strip(" -_.")
             name = (place.parent / (stem or place.stem[: match.start()] or "session")).as_posix()
-            groups.setdefault(name, []).append((_natural(match[0]), one))
+            # folders that were given on their own may be called the same
+            key = name, os.path.dirname(one.source)  # noqa: PTH120 - may be a URL
+            names[key] = name
+            groups.setdefault(key, []).append((_natural(match[0]), one))
         else:
             alone.append((place.with_suffix("").as_posix(), [one]))
-    sets = [(name, [one for _, one in sorted(group)]) for name, group in groups.items()]
+    sets = [(names[key], [one for _, one in sorted(group)]) for key, group in groups.items()]
     return sorted(sets + alone, key=lambda pair: (pair[0], pair[1][0].source))
 
 
@@ -246,7 +270,9 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _named(
-    grouped: Sequence[tuple[str, list[Candidate]]], before: Mapping[tuple[str, ...], str]
+    grouped: Sequence[tuple[str, list[Candidate]]],
+    before: Mapping[tuple[str, ...], str],
+    made_from: Callable[[str], Collection[str]],
 ) -> list[Session]:
     """Give every session a name of its own: first those that had one, then the others in order."""
     sessions: dict[str, Session] = {}
@@ -261,17 +287,24 @@ def _named(
             late.append((wanted, files[0], Session(sources, wanted, size)))
     owners = {name.casefold(): sources for sources, name in before.items()}
 
-    def is_free(name: str) -> bool:
+    def is_free(name: str, sources: Iterable[str]) -> bool:
         key = name.casefold()
         if key in sessions or key in _RESERVED:
             return False
-        # a recording that was moved is found again by its content
-        return key not in owners or not _is_there(owners[key][0])
+        if key in owners:
+            # a recording that was moved is found again by its content
+            return not _is_there(owners[key][0])
+        made = made_from(name)
+        return not made or sorted(made) == sorted(map(_file_name, sources))
 
     for wanted, first, session in late:
-        name = next(filter(is_free, _names(wanted, first)))
+        name = next(name for name in _names(wanted, first) if is_free(name, session.sources))
         sessions[name.casefold()] = Session(session.sources, name, session.num_bytes)
     return sorted(sessions.values(), key=lambda session: session.name)
+
+
+def _file_name(source: str) -> str:
+    return source.rstrip("/").rpartition("/")[2] if remote.is_url(source) else Path(source).name
 
 
 def _is_there(source: str) -> bool:

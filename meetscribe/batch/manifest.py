@@ -19,11 +19,16 @@ _HINT = "a column `path`, and `session` where several files are the channels of 
 
 
 class Entry(NamedTuple):
-    """One file; ``below`` is what it is called, ``session`` "" where it is one of its own."""
+    """One file.
+
+    ``below`` is what it is called, ``session`` the name of its session. Files with the same
+    ``group`` are the channels of one session; "" where it is one of its own.
+    """
 
     path: str
     below: str
     session: str
+    group: str
 
 
 def read(path: Path) -> list[Entry]:
@@ -42,7 +47,7 @@ def read(path: Path) -> list[Entry]:
     entries: list[Entry] = []
     try:
         for number, line in lines:
-            entries += _entries(line, f"{path}:{number}", path.parent)
+            entries += _entries(line, f"{path}:{number}", path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -52,26 +57,30 @@ def read(path: Path) -> list[Entry]:
     return entries
 
 
-def _entries(line: Mapping[str, object], where: str, folder: Path) -> Iterator[Entry]:
+def _entries(line: Mapping[str, object], where: str, listing: Path) -> Iterator[Entry]:
+    folder = listing.parent
     value = next((line[key] for key in _PATH_KEYS if line.get(key)), None)
     several = value if isinstance(value, list) else [value]
     if not several or not all(isinstance(one, str) and one for one in several):
         raise ConfigError(f"{where}: no path of a recording", hint=_HINT)
-    session = line.get("session") or line.get("session_id") or ""
+    given = (line.get(key) for key in ("session", "session_id"))
+    session = next((one for one in given if one not in {None, ""}), "")
     if not isinstance(session, str | int) or ".." in PurePath(str(session)).parts:
         raise ConfigError(f"{where}: session {session!r}, expected a name")
     name = str(session).strip().strip("/\\")
+    group = name and f"{listing}\0{name}"
     if len(several) > 1 and not name:
-        name = PurePath(str(several[0])).stem
+        # a line of its own is a session of its own, whatever others are called
+        name, group = PurePath(str(several[0])).stem, where
     for one in map(str, several):
         if remote.is_url(one):
-            yield Entry(one, one, name)
+            yield Entry(one, one, name, group)
         else:
             full = os.path.abspath(folder / one)  # noqa: PTH100 - keeps links
             # a list may name files from anywhere: only what lies below it keeps its folders
             inside = PurePath(full).is_relative_to(os.path.abspath(folder))  # noqa: PTH100
             below = os.path.relpath(full, folder) if inside else PurePath(full).name
-            yield Entry(full, PurePath(below).as_posix(), name)
+            yield Entry(full, PurePath(below).as_posix(), name, group)
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -154,9 +154,8 @@ def _same_run(outcome: Outcome, request: Request) -> bool:
 def _has_transcript(session: Session, request: Request) -> bool:
     # what is behind a URL is believed to be there: asking costs more than the rest together
     if remote.is_url(request.output):
-        return not request.verify or remote.exists(
-            f"{request.folder_of(session).removesuffix('/')}/{session.session_id}.json"
-        )
+        place = f"{request.folder_of(session)}/{session.session_id}.json"
+        return not request.verify or remote.exists(place)
     return SessionFiles(Path(request.folder_of(session)), session.session_id).transcript.exists()
 
 

@@ -16,9 +16,9 @@ from meetscribe.batch.run import Batch, Limits
 from meetscribe.batch.summary import Row, State, Summary
 from meetscribe.batch.tasks import Executor, Session
 from meetscribe.batch.watch import Watcher
-from meetscribe.errors import OutputError
+from meetscribe.errors import FormatError, OutputError
 from meetscribe.models import cache_dir
-from meetscribe.pipeline.outputs import output_error
+from meetscribe.pipeline.outputs import SessionFiles, output_error, read_transcript
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,12 @@ def prepare(
     if not state.is_dir():
         raise OutputError(f"{request.output}: not a folder", hint="choose another -o")
     records = Records(state / "records")
-    found = discover(inputs, group_channels=group_channels, names=records.names)
+    found = discover(
+        inputs,
+        group_channels=group_channels,
+        names=records.names,
+        made_from=lambda name: _made_from(request.output, name),
+    )
     plan = make_plan(found.sessions, records, request, progress=progress)
     return Prepared(
         request=request,
@@ -84,6 +89,21 @@ def prepare(
         records=records,
         locks=Locks(state / "locks"),
     )
+
+
+def _made_from(output: str, name: str) -> list[str]:
+    """Give the names of the files that a transcript says it was made from."""
+    if remote.is_url(output):
+        return []
+    folder, _, session_id = f"{output}/{name}".rpartition("/")
+    path = SessionFiles(Path(folder), session_id).transcript
+    if not path.exists():
+        return []
+    try:
+        made = read_transcript(path).provenance["input"]["files"]
+    except (FormatError, KeyError, TypeError):
+        return []
+    return list(map(str, made)) if isinstance(made, list | tuple) else []
 
 
 def state_folder(output: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -102,6 +103,49 @@ def test_channels_of_a_session_come_together(recordings: Make) -> None:
     assert inside == ["meet_ch1.wav", "meet_ch2.wav", "meet_ch10.wav"]
 
 
+def test_sessions_of_other_places_with_the_same_name_stay_apart(
+    recordings: Make, tmp_path: Path
+) -> None:
+    days = ("mon", "tue")
+    folder = recordings(*(f"{day}/rec/up_ch{number}.wav" for day in days for number in (1, 2)))
+    apart = [
+        [str(folder / day / "rec" / f"up_ch{number}.wav") for number in (1, 2)] for day in days
+    ]
+    in_lists = []
+    for day, channels in zip(days, apart, strict=True):
+        in_lists.append(tmp_path / f"{day}.csv")
+        in_lists[-1].write_text("path,session\n" + "".join(f"{one},up\n" for one in channels))
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("\n".join(json.dumps({"path": channels}) for channels in apart))
+    numbered = tmp_path / "numbered.jsonl"
+    numbered.write_text(
+        "\n".join(
+            json.dumps({"path": one, "session": number})
+            for number, channels in enumerate(apart)
+            for one in channels
+        )
+    )
+    grouped = {"group_channels": r"_ch\d+"}
+    for inputs, options in (
+        ([folder / day / "rec" for day in days], grouped),
+        ([folder / day / "rec" / "*.wav" for day in days], grouped),
+        (in_lists, {}),
+        ([lines], {}),
+        ([numbered], {}),
+    ):
+        sessions = discover([*map(str, inputs)], **options).sessions
+        assert sorted(list(one.sources) for one in sessions) == apart
+        assert len({one.name for one in sessions}) == 2
+
+
+def test_a_recording_is_the_same_on_every_way_to_it(recordings: Make, tmp_path: Path) -> None:
+    folder = recordings("a.wav", "sub/b.wav")
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    before = {one.sources: one.name for one in discover([str(folder)]).sessions}
+    again = discover([str(tmp_path / "link")], names=before).sessions
+    assert {one.sources: one.name for one in again} == before
+
+
 @pytest.mark.parametrize("expression", ["(", ".*", r"\d*"])
 def test_expression_that_groups_everything_is_refused(recordings: Make, expression: str) -> None:
     with pytest.raises(ConfigError, match="group-channels"):
@@ -112,6 +156,8 @@ def test_patterns(recordings: Make) -> None:
     folder = recordings("2026/a/x.wav", "2026/b/x.wav", "2025/x.wav", "2026/b/x.txt")
     assert names(f"{folder}/2026/*/x.*") == ["a/x", "b/x"]
     assert names(f"{folder}/**/*.wav") == ["2025/x", "2026/a/x", "2026/b/x"]
+    assert names(f"{folder}/**") == ["2025/x", "2026/a/x", "2026/b/x"]
+    assert names(f"{folder}/**/b") == ["2026/b/x"]
     assert names(f"{folder}/20*") == ["2025/x", "2026/a/x", "2026/b/x"]
     with pytest.raises(AudioError, match="nothing matches"):
         names(f"{folder}/*.nothing")

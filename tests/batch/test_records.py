@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from meetscribe import formats
 from meetscribe.batch.plan import Request, is_done, make_plan
 from meetscribe.batch.records import Record, Records, signature_of
 from meetscribe.batch.start import prepare, state_folder
 from meetscribe.batch.tasks import Outcome, Session, Verdict
 from meetscribe.config import config_hash
 from meetscribe.ingest import content_hash
-from meetscribe.types import AudioFile, Recording
+from meetscribe.types import AudioFile, Recording, Transcript
 
 Make = Callable[..., Path]
 
@@ -88,6 +89,21 @@ def test_any_change_of_a_file_is_seen(recordings: Make, tmp_path: Path, records:
     assert make_plan([session], records, request(out, verify=True)).todo == [session]
     path.unlink()
     assert make_plan([session], records, request(out)).todo == [session]
+
+
+def test_without_records_a_transcript_tells_whose_it_is(recordings: Make, tmp_path: Path) -> None:
+    folder, out = recordings("call.flac", "call.wav"), tmp_path / "out"
+    out.mkdir()
+    made = Transcript("call", (), (), provenance={"input": {"files": ["call.wav"]}})
+    (out / "call.json").write_text(formats.render(made, "json"))
+    prepared = prepare([str(folder)], request(out))
+    called = {Path(one.sources[0]).name: one.name for one in prepared.sessions}
+    assert called == {"call.wav": "call", "call.flac": "call.flac"}
+    (out / "call.json").write_text("{")
+    assert {one.name for one in prepare([str(folder)], request(out)).sessions} == {
+        "call",
+        "call.wav",
+    }
 
 
 def test_failure_is_remembered_until_the_program_changes(
