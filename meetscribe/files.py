@@ -19,11 +19,11 @@ Signature = tuple[int, int, int]
 """Size in bytes, time of the last change in ns, inode."""
 
 
-def write_atomic(contents: Mapping[Path, str | bytes]) -> None:
+def write_atomic(contents: Mapping[Path, str | bytes], *, private: bool = False) -> None:
     """Write files, text as UTF-8, so that nobody ever sees half of one, nor half of them.
 
     All are written under temporary names first; only when every one is safely on the disk are
-    they renamed, in the order given.
+    they renamed, in the order given. ``private`` files are readable for this user only.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def write_atomic(contents: Mapping[Path, str | bytes]) -> None:
     try:
         for path, content in contents.items():
             try:
-                ready.append((_write_temporary(path, content), path))
+                ready.append((_write_temporary(path, content, private=private), path))
             except OSError as error:
                 error.filename = str(path)
                 raise
@@ -89,7 +89,7 @@ def _machine() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
-def _write_temporary(path: Path, content: str | bytes) -> Path:
+def _write_temporary(path: Path, content: str | bytes, *, private: bool) -> Path:
     prefix = f".{_machine()}-{os.getpid()}-"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     temporary = Path(name)
@@ -98,10 +98,11 @@ def _write_temporary(path: Path, content: str | bytes) -> Path:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; give what a plain open() would
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if not private:
+            # mkstemp makes private files; give what a plain open() would
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

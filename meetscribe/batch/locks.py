@@ -164,9 +164,10 @@ def _same_owner(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _boot() -> str:
-    """Tell one run of the system from the next, which counts its processes anew."""
+    """Tell what counts its processes on its own: each run of the system, and each container."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

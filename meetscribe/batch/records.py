@@ -84,7 +84,8 @@ class Records:
         path = self._path(record.name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic({path: json.dumps(made)})
+            # how somebody sounds is nobody else's business
+            write_atomic({path: json.dumps(made)}, private=bool(record.outcome.voices))
         except OSError as error:
             log.warning("%s: what is known of it was not kept: %s", record.name, error)
 

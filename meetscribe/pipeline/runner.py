@@ -290,14 +290,17 @@ class Runner:
             )
             return self._complete(done, called, files, outputs)
         transcript = self.transcribe(recording, progress=progress)
-        transcript = self.name_speakers(recording, transcript, known, progress=progress)
         self._check_unchanged(recording)
         transcript = with_names(transcript, names or {})
         # `rename` writes the files again, and they should look as they did
         provenance = {**transcript.provenance, "render_options": _looks(outputs)}
         transcript = replace(transcript, provenance=provenance)
         written = write_formats(transcript, files, outputs.formats, outputs.options)
-        return Result(transcript, tuple(written))
+        # whatever goes wrong with the voices, the transcript is there: the next run names it
+        called = self.name_speakers(recording, transcript, known, progress=progress)
+        if called != transcript:
+            rewrite(transcript, called, files, outputs.options)
+        return Result(called, tuple(written))
 
     def run_hash(self, recording: Recording) -> str:
         """Give a hash of everything that decides the result: input, settings, models."""

@@ -96,7 +96,8 @@ class DiskStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"meetscribe": __version__, "value": value}, ensure_ascii=False)
-            write_atomic({path: text})
+            # what was said, and how somebody sounds, is for this user only
+            write_atomic({path: text}, private=True)
             self._prune(len(text))
         except OSError as error:
             log.warning("the result of stage '%s' was not kept: %s", stage, error)

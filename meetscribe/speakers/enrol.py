@@ -70,8 +70,14 @@ def find_people(folder: Path) -> dict[str, list[Path]]:
 def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path] if path.suffix.lower() in ingest.AUDIO_SUFFIXES else []
-    folders = [path, *sorted(below for below in path.rglob("*") if below.is_dir())]
+    below = (one for one in path.rglob("*") if one.is_dir())
+    # what is hidden was thrown away, or is of another program
+    folders = [path, *sorted(one for one in below if not _is_hidden(one.relative_to(path)))]
     return [file for folder in folders for file in ingest.find_audio(folder)]
+
+
+def _is_hidden(below: Path) -> bool:
+    return any(part.startswith(".") for part in below.parts)
 
 
 def enrol(

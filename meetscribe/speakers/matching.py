@@ -140,8 +140,8 @@ class Gallery:
     def match(self, voices: Voices) -> dict[str, Match]:
         """Say who the speakers of one recording are, each a different person.
 
-        A voice that is one of a person's own is that person. Of speakers with too little speech
-        nothing is said.
+        A voice that is one of a person's own is that person; so are two of them, where somebody
+        said that they are one. Of speakers with too little speech nothing is said.
         """
         found = self._own(voices)
         taken = {one.name for one in found.values()}
@@ -169,7 +169,7 @@ class Gallery:
         found: dict[str, Match] = {}
         for label, voice in voices.items():
             name = self._owner.get(voice.key)
-            if name is not None and name not in {one.name for one in found.values()}:
+            if name is not None:
                 mine = self._voices[name]
                 place = [one.key for one in mine].index(voice.key)
                 found[label] = Match(name, scores_among(mine)[place])

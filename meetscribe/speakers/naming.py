@@ -50,7 +50,8 @@ class Known:
         self._store = store
         self._remember = remember and store is not None
         self._notes = notes
-        self._gallery = self._gathered()
+        # what is no store is said before any work
+        self._gathered()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -60,28 +61,30 @@ class Known:
 
     def match(self, voices: Voices) -> dict[str, Match]:
         """Say who the speakers of one recording are; who is new is remembered if asked for."""
-        return self.link([voices])[0] if self._remember else self._gallery.match(voices)
+        return self.link([voices])[0] if self._remember else self._gathered().match(voices)
 
     def match_all(self, recordings: Sequence[Voices]) -> list[dict[str, Match]]:
         """Say who the speakers of recordings are, each recording for itself."""
-        return [self._gallery.match(voices) for voices in recordings]
+        gallery = self._gathered()
+        return [gallery.match(voices) for voices in recordings]
 
     def link(self, recordings: Sequence[Voices]) -> list[dict[str, Match]]:
         """Say who the speakers of recordings are, in this order; who is new gets a name."""
-        before = {person.name for person in self._gallery.people}
-        found = link(recordings, self._gallery)
-        new = [person for person in self._gallery.people if person.name not in before]
+        # who is new in these recordings is nobody in others, unless he was remembered
+        gallery = self._gathered()
+        before = {person.name for person in gallery.people}
+        found = link(recordings, gallery)
+        new = [person for person in gallery.people if person.name not in before]
         if self._remember and self._store is not None and new:
             called = self._store.add_new(new)
             found = [
                 {label: replace(one, name=called.get(one.name, one.name)) for label, one in mine}
                 for mine in (matches.items() for matches in found)
             ]
-        # who is new in these recordings is nobody in others, unless he was remembered
-        self._gallery = self._gathered()
         return found
 
     def _gathered(self) -> Gallery:
+        """Give everybody as of now: hours may pass between two questions."""
         kept = self._store.people() if self._store is not None else ()
         return Gallery([*self._enrolled, *kept])
 
@@ -122,6 +125,8 @@ def know(
         given = speakers_store not in {None, DEFAULT_STORE}
         path = Path(str(speakers_store)) if given else default_path()
         store = SpeakerStore(path, must_exist=given and not remember)
+        if remember:
+            store.check_writable()
     return Known(people, store, remember=remember, notes=notes)
 
 

@@ -7,6 +7,7 @@ platform's keyring serves (``keys``), plain otherwise. What is deleted is overwr
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -93,6 +94,22 @@ class SpeakerStore:
             f"{self.path}: not encrypted, readable for this user only; with a keyring and "
             "`pip install 'meetscribe[speakers]'` it is"
         )
+
+    def check_writable(self) -> None:
+        """Say before any work that nobody could be added; a missing file stays so.
+
+        Raises
+        ------
+        OutputError
+            If the file, or a folder for it, cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            place = self.path if self.path.exists() else self.path.parent
+            if not os.access(place, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise self._cannot_write(error) from error
 
     def people(self) -> tuple[Person, ...]:
         """Give everybody, in the order in which they came."""

@@ -62,6 +62,18 @@ def test_dead_owner_here_is_followed_at_once(tmp_path: Path) -> None:
     assert Locks(tmp_path).take("a")
 
 
+def test_a_container_of_the_same_name_counts_its_processes_itself(tmp_path: Path) -> None:
+    Locks(tmp_path).take("a")
+    lock = next(tmp_path.iterdir())
+    about = json.loads(lock.read_text())
+    if not about["boot"]:
+        pytest.skip("this system has no name for who counts its processes")
+    boot = about["boot"].replace("pid:[", "pid:[1")
+    # no process here has this number, nor began then
+    lock.write_text(json.dumps({**about, "boot": boot, "pid": 2**22 + 1, "began": "1"}))
+    assert not Locks(tmp_path).take("a")
+
+
 def test_another_process_of_the_same_number_is_not_the_owner(tmp_path: Path) -> None:
     Locks(tmp_path).take("a")
     lock = next(tmp_path.iterdir())

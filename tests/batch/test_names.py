@@ -125,6 +125,15 @@ def test_one_name_through_the_series_in_every_file(folder: Callable[..., Folder]
     assert json.loads(to_json(summary))["recordings"][0]["names"]
 
 
+def test_voices_in_records_are_for_this_user_only(folder: Callable[..., Folder]) -> None:
+    batch = folder()
+    batch.add("heard", {"Speaker 1": voice(0)})
+    batch.add("unheard", None)
+    modes = {path.stat().st_mode & 0o077 for path in batch.out.glob(".meetscribe/records/*/*.json")}
+    assert 0 in modes
+    assert len(modes) == 2
+
+
 def test_a_second_time_nothing_is_written(folder: Callable[..., Folder]) -> None:
     batch = folder()
     for name, voices in WEEK.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,18 @@ def test_all_files_or_none(tmp_path: Path) -> None:
         write_atomic({good: "after", bad: "never"})
     assert good.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["good.txt"]
+
+
+def test_private_files_are_for_this_user_only(tmp_path: Path) -> None:
+    for private, mode in ((True, 0o600), (False, 0o666 & ~_umask())):
+        write_atomic({tmp_path / "a.txt": "x"}, private=private)
+        assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def test_written_text_is_exact(tmp_path: Path) -> None:

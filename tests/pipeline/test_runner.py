@@ -85,6 +85,33 @@ def test_other_subtitle_options_are_refused(runner: Runner, audio: Path) -> None
         runner.run(runner.probe([audio]), narrow)
 
 
+def test_voices_that_cannot_be_named_do_not_cost_the_transcript(
+    runner: Runner, audio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> Transcript:
+        raise OutputError("the store is full")
+
+    outputs = Outputs(formats=DEFAULT_FORMATS)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "name_speakers", fails)
+        with pytest.raises(OutputError, match="the store is full"):
+            runner.run(runner.probe([audio]), outputs)
+    files = [audio.with_suffix(f".{name}") for name in DEFAULT_FORMATS]
+    assert all(path.is_file() for path in files)
+
+    def finds(_: Recording, made: Transcript, *__: object, **___: object) -> Transcript:
+        return made.renamed({"Speaker 1": "Anna"})
+
+    monkeypatch.setattr(runner, "name_speakers", finds)
+    result = runner.run(runner.probe([audio]), outputs)
+    assert (result.already_done, engine(runner).asked) == (True, 1)
+    assert all("Anna" in path.read_text() for path in files)
+    for path in files:
+        path.unlink()
+    assert runner.run(runner.probe([audio]), outputs).transcript.name_of("Speaker 1") == "Anna"
+    assert all("Anna" in path.read_text() for path in files)
+
+
 def test_more_formats_need_no_engine(runner: Runner, audio: Path) -> None:
     runner.run(runner.probe([audio]), Outputs(formats=DEFAULT_FORMATS))
     more = runner.run(runner.probe([audio]), Outputs(formats=("json", "vtt")))

@@ -47,6 +47,15 @@ def test_a_folder_without_people_is_said(tmp_path: Path) -> None:
         find_people(tmp_path)
 
 
+def test_what_is_hidden_is_nobodys(tmp_path: Path) -> None:
+    for name in ("anna.wav", ".trash/ben.wav", "more/.old/cem.wav", "more/dora.wav"):
+        path = tmp_path / "Anna" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sound(path)
+    found = find_people(tmp_path)
+    assert [path.name for path in found["Anna"]] == ["anna.wav", "dora.wav"]
+
+
 def test_too_short_is_said_before_a_model_is_needed(tmp_path: Path) -> None:
     files = [sound(tmp_path / "1.wav"), sound(tmp_path / "2.wav", 1.5)]
     with pytest.raises(AudioError, match=r"1\.wav: 2\.5 s of Anna, expected at least 3 s"):

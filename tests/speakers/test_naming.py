@@ -54,6 +54,30 @@ def test_damaged_provenance_names_nobody() -> None:
         assert matches_in(odd) == {}
 
 
+def test_two_voices_of_a_recording_that_were_merged_are_one_person(tmp_path: Path) -> None:
+    store = SpeakerStore(tmp_path / "speakers.sqlite")
+    meeting = {"Speaker 1": voice(0), "Speaker 2": voice(1)}
+    Known(store=store, remember=True).link([meeting])
+    store.merge("Voice 1", ["Voice 2"])
+    strangers = [{"Speaker 1": voice(2)}, {"Speaker 1": voice(3)}]
+    found = Known(store=store, remember=True).link([meeting, *strangers])
+    names = [{label: one.name for label, one in matches.items()} for matches in found]
+    assert names[0] == {"Speaker 1": "Voice 1", "Speaker 2": "Voice 1"}
+    assert names[1] != names[2]
+    assert "Voice 1" not in {*names[1].values(), *names[2].values()}
+    made = named(transcript("monday", "Speaker 1", "Speaker 2"), found[0])
+    assert {made.name_of(label) for label in made.speakers} == {"Voice 1"}
+
+
+def test_who_was_remembered_meanwhile_is_known(tmp_path: Path) -> None:
+    store = SpeakerStore(tmp_path / "speakers.sqlite")
+    first, second = (Known(store=store, remember=True) for _ in range(2))
+    ((one,),) = (matches.values() for matches in first.link([{"Speaker 1": voice(0)}]))
+    ((other,),) = (matches.values() for matches in second.link([{"Speaker 1": voice(0, change=1)}]))
+    assert one.name == other.name
+    assert len(store.people()) == 1
+
+
 def test_remembered_voices_are_the_same_in_later_runs(tmp_path: Path) -> None:
     store = SpeakerStore(tmp_path / "speakers.sqlite")
     first = [{"Speaker 1": voice(0), "Speaker 2": voice(1)}, {"Speaker 1": voice(1, change=1)}]
