@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -71,7 +72,7 @@ def discover(
         it matches are the channels of one session, in the order of what it matches
     names : names that recordings (by their sources) got before
     made_from : gives the names of the files that the results of a name were made from, none where
-        that is not known; asked for names that no recording is known to have
+        that is not known; asked where several want a name that none is known to have
 
     Raises
     ------
@@ -101,11 +102,12 @@ def discover(
 def source_key(source: str) -> str:
     """Give the one spelling of a path or URL, on whatever way it was reached.
 
-    Links to folders are followed; one to a file is kept, as it may be called otherwise.
+    Links to folders are followed, wherever they lead now; one to a file is kept, as it may be
+    called otherwise.
     """
     if remote.is_url(source):
         return source
-    folder, name = os.path.split(os.path.abspath(source))  # noqa: PTH100 - keeps links
+    folder, name = os.path.split(_absolute(source))
     return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
 
 
@@ -152,8 +154,10 @@ def _matching(pattern: str, problems: list[Problem]) -> Iterator[Candidate]:
 
 
 def _matches_all_below(pattern: str) -> bool:
-    *_, last = parts = Path(pattern).parts
-    return "**" in parts and last in {"*", "**"}
+    parts = Path(pattern).parts
+    all_below = parts[-1] == "**" or parts[-2:] == ("**", "*")
+    # with a slash at its end it matches folders alone
+    return all_below and not pattern.endswith(("/", os.sep))
 
 
 def _walk(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, int]]:
@@ -210,8 +214,8 @@ def _without_doubles(candidates: Iterable[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - keeps links
+def _absolute(source: str) -> str:
+    return source if remote.is_url(source) else os.path.abspath(source)  # noqa: PTH100 - keeps links
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -277,28 +281,32 @@ def _named(
     """Give every session a name of its own: first those that had one, then the others in order."""
     sessions: dict[str, Session] = {}
     late = []
+    known = {tuple(map(source_key, sources)): name for sources, name in before.items()}
+    rivals = Counter(wanted.casefold() for wanted, _ in grouped)
     for wanted, files in grouped:
-        sources = tuple(source_key(one.source) for one in files)
+        sources = tuple(_absolute(one.source) for one in files)
         size = sum(one.num_bytes for one in files)
-        name = before.get(sources)
+        name = known.get(tuple(map(source_key, sources)))
         if name is not None and name.casefold() not in sessions:
             sessions[name.casefold()] = Session(sources, name, size)
         else:
             late.append((wanted, files[0], Session(sources, wanted, size)))
     owners = {name.casefold(): sources for sources, name in before.items()}
 
-    def is_free(name: str, sources: Iterable[str]) -> bool:
+    def is_free(name: str, sources: Iterable[str], *, contested: bool) -> bool:
         key = name.casefold()
         if key in sessions or key in _RESERVED:
             return False
         if key in owners:
             # a recording that was moved is found again by its content
             return not _is_there(owners[key][0])
-        made = made_from(name)
+        made = made_from(name) if contested else ()
         return not made or sorted(made) == sorted(map(_file_name, sources))
 
     for wanted, first, session in late:
-        name = next(name for name in _names(wanted, first) if is_free(name, session.sources))
+        contested = rivals[wanted.casefold()] > 1
+        wishes = _names(wanted, first)
+        name = next(one for one in wishes if is_free(one, session.sources, contested=contested))
         sessions[name.casefold()] = Session(session.sources, name, session.num_bytes)
     return sorted(sessions.values(), key=lambda session: session.name)
 

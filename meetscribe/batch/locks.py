@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meetscribe.files import is_running
+from meetscribe.files import is_running, process_space
 
 BEAT_S = 10.0
 """Seconds between two signs of life."""
@@ -167,9 +167,9 @@ def _boot() -> str:
     """Tell what counts its processes on its own: each run of the system, and each container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
+    return f"{boot} {process_space()}"
 
 
 def _began(pid: int) -> str:

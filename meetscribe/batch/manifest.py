@@ -64,8 +64,12 @@ def _entries(line: Mapping[str, object], where: str, listing: Path) -> Iterator[
     if not several or not all(isinstance(one, str) and one for one in several):
         raise ConfigError(f"{where}: no path of a recording", hint=_HINT)
     given = (line.get(key) for key in ("session", "session_id"))
-    session = next((one for one in given if one not in {None, ""}), "")
-    if not isinstance(session, str | int) or ".." in PurePath(str(session)).parts:
+    session = next((one for one in given if one is not None and one != ""), "")
+    if (
+        isinstance(session, bool)
+        or not isinstance(session, str | int)
+        or ".." in PurePath(str(session)).parts
+    ):
         raise ConfigError(f"{where}: session {session!r}, expected a name")
     name = str(session).strip().strip("/\\")
     group = name and f"{listing}\0{name}"

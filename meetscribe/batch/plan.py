@@ -10,6 +10,7 @@ from typing import Any
 
 from meetscribe import ingest
 from meetscribe.batch import remote
+from meetscribe.batch.discover import source_key
 from meetscribe.batch.records import Record, Records, signature_of
 from meetscribe.batch.tasks import Outcome, Session, Verdict
 from meetscribe.config import config_hash
@@ -127,7 +128,8 @@ def is_done(session: Session, record: Record | None, request: Request) -> bool:
 def _is_of(record: Record, session: Session, *, verify: bool) -> bool:
     """Tell whether a record is of these very files as they are now."""
     outcome = record.outcome
-    if record.sources != session.sources or not outcome.signature:
+    same = [*map(source_key, record.sources)] == [*map(source_key, session.sources)]
+    if not same or not outcome.signature:
         return False
     now = signature_of(session)
     if now is None or _plain(now) != _plain(outcome.signature):

@@ -16,7 +16,7 @@ from meetscribe.batch.run import Batch, Limits
 from meetscribe.batch.summary import Row, State, Summary
 from meetscribe.batch.tasks import Executor, Session
 from meetscribe.batch.watch import Watcher
-from meetscribe.errors import FormatError, OutputError
+from meetscribe.errors import MeetscribeError, OutputError
 from meetscribe.models import cache_dir
 from meetscribe.pipeline.outputs import SessionFiles, output_error, read_transcript
 
@@ -97,12 +97,12 @@ def _made_from(output: str, name: str) -> list[str]:
         return []
     folder, _, session_id = f"{output}/{name}".rpartition("/")
     path = SessionFiles(Path(folder), session_id).transcript
-    if not path.exists():
-        return []
     try:
+        if not path.exists():
+            return []
         made = read_transcript(path).provenance["input"]["files"]
-    except (FormatError, KeyError, TypeError):
-        return []
+    except (OSError, MeetscribeError, KeyError, TypeError):
+        return []  # whoever writes there says what is wrong
     return list(map(str, made)) if isinstance(made, list | tuple) else []
 
 

@@ -1,7 +1,7 @@
 """A worker process: tasks come as lines of JSON, events go back the same way.
 
 It ends when its standard input does, so a parent that is killed leaves no orphan; what libraries
-print goes to standard error. Started by ``pool``, as ``python -m meetscribe.batch.worker LABEL``.
+print goes to standard error. Started by ``pool``, which gives it a label as its argument.
 """
 
 from __future__ import annotations

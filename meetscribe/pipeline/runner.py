@@ -297,7 +297,9 @@ class Runner:
         transcript = replace(transcript, provenance=provenance)
         written = write_formats(transcript, files, outputs.formats, outputs.options)
         # whatever goes wrong with the voices, the transcript is there: the next run names it
-        called = self.name_speakers(recording, transcript, known, progress=progress)
+        called = with_names(
+            self.name_speakers(recording, transcript, known, progress=progress), names or {}
+        )
         if called != transcript:
             rewrite(transcript, called, files, outputs.options)
         return Result(called, tuple(written))

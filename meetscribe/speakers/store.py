@@ -101,12 +101,13 @@ class SpeakerStore:
         Raises
         ------
         OutputError
-            If the file, or a folder for it, cannot be written.
+            If the file, or its folder, cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            place = self.path if self.path.exists() else self.path.parent
-            if not os.access(place, os.W_OK):
+            # SQLite writes a journal beside the file
+            places = [self.path.parent, *([self.path] if self.path.exists() else [])]
+            if not all(os.access(place, os.W_OK) for place in places):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise self._cannot_write(error) from error

@@ -141,9 +141,17 @@ def test_sessions_of_other_places_with_the_same_name_stay_apart(
 def test_a_recording_is_the_same_on_every_way_to_it(recordings: Make, tmp_path: Path) -> None:
     folder = recordings("a.wav", "sub/b.wav")
     (tmp_path / "link").symlink_to(folder, target_is_directory=True)
-    before = {one.sources: one.name for one in discover([str(folder)]).sessions}
+    (tmp_path / "copy").mkdir()
+    shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
+    for first, second in ((folder, "link"), (tmp_path / "link", folder)):
+        before = {one.sources: one.name for one in discover([str(first)]).sessions}
+        again = discover([str(tmp_path / second)], names=before).sessions
+        assert [one.name for one in again] == ["a", "sub/b"]
+    # wherever the link leads now
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "copy", target_is_directory=True)
     again = discover([str(tmp_path / "link")], names=before).sessions
-    assert {one.sources: one.name for one in again} == before
+    assert [one.name for one in again] == ["a", "sub/b"]
 
 
 @pytest.mark.parametrize("expression", ["(", ".*", r"\d*"])
@@ -158,6 +166,8 @@ def test_patterns(recordings: Make) -> None:
     assert names(f"{folder}/**/*.wav") == ["2025/x", "2026/a/x", "2026/b/x"]
     assert names(f"{folder}/**") == ["2025/x", "2026/a/x", "2026/b/x"]
     assert names(f"{folder}/**/b") == ["2026/b/x"]
+    assert names(f"{folder}/**/2026/*") == ["2026/a/x", "2026/b/x"]
+    assert names(f"{folder}/**/") == ["2025/x", "2026/a/x", "2026/b/x"]
     assert names(f"{folder}/20*") == ["2025/x", "2026/a/x", "2026/b/x"]
     with pytest.raises(AudioError, match="nothing matches"):
         names(f"{folder}/*.nothing")
@@ -187,6 +197,8 @@ def test_manifests(recordings: Make, tmp_path: Path) -> None:
         ("l.jsonl", "[1]", "expected an object"),
         ("l.jsonl", "{", r"l.jsonl:1: not JSON"),
         ("l.jsonl", '{"path": "a.wav", "session": "../../x"}', "expected a name"),
+        ("l.jsonl", '{"path": "a.wav", "session": ["a"]}', "expected a name"),
+        ("l.jsonl", '{"path": "a.wav", "session": true}', "expected a name"),
     ],
 )
 def test_manifest_that_makes_no_sense(tmp_path: Path, name: str, text: str, message: str) -> None:

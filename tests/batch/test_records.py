@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,11 +100,24 @@ def test_without_records_a_transcript_tells_whose_it_is(recordings: Make, tmp_pa
     prepared = prepare([str(folder)], request(out))
     called = {Path(one.sources[0]).name: one.name for one in prepared.sessions}
     assert called == {"call.wav": "call", "call.flac": "call.flac"}
+    records = Records(state_folder(str(out)) / "records")
+    link = tmp_path / "link"
+    link.symlink_to(folder, target_is_directory=True)
+    for session in prepared.sessions:
+        outcome = Outcome(Verdict.BAD, "no", signature=signature_of(session) or ())
+        records.put(Record(session.name, session.sources, outcome, {}))
+    assert prepare([str(link)], request(out)).plan.todo == []
+    shutil.rmtree(state_folder(str(out)))
     (out / "call.json").write_text("{")
     assert {one.name for one in prepare([str(folder)], request(out)).sessions} == {
         "call",
         "call.wav",
     }
+
+
+def test_a_name_too_long_for_results_costs_no_other(recordings: Make, tmp_path: Path) -> None:
+    folder = recordings("a.wav", f"{'x' * 251}.wav", f"{'x' * 250}.flac", f"{'x' * 250}.mp3")
+    assert len(prepare([str(folder)], request(tmp_path / "out")).plan.todo) == 4
 
 
 def test_failure_is_remembered_until_the_program_changes(

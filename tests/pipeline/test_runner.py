@@ -15,6 +15,8 @@ from meetscribe.formats import RenderOptions
 from meetscribe.pipeline.outputs import DEFAULT_FORMATS
 from meetscribe.pipeline.runner import Outputs, Runner
 from meetscribe.pipeline.spec import load_spec
+from meetscribe.speakers.matching import Match
+from meetscribe.speakers.naming import named
 from meetscribe.types import Progress, Recording, Store, Transcript, Turn, Utterance
 
 
@@ -110,6 +112,19 @@ def test_voices_that_cannot_be_named_do_not_cost_the_transcript(
         path.unlink()
     assert runner.run(runner.probe([audio]), outputs).transcript.name_of("Speaker 1") == "Anna"
     assert all("Anna" in path.read_text() for path in files)
+
+
+def test_a_name_taken_back_by_hand_stays_so(
+    runner: Runner, audio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finds(_: Recording, made: Transcript, *__: object, **___: object) -> Transcript:
+        return named(made, {"Speaker 1": Match("Anna", 0.7)})
+
+    monkeypatch.setattr(runner, "name_speakers", finds)
+    for _ in range(2):
+        outputs = Outputs(formats=DEFAULT_FORMATS)
+        runner.run(runner.probe([audio]), outputs, names={"Speaker 1": ""})
+        assert "Anna" not in audio.with_suffix(".txt").read_text()
 
 
 def test_more_formats_need_no_engine(runner: Runner, audio: Path) -> None:
