@@ -52,7 +52,7 @@ class Job:
     broken: float = 0.01
     nodes: int = 125
     workers: int = 8
-    cost: float = 0.184
+    cost: float = 0.202
     start_s: float = 20.0
     each_s: float = 5.0
     lost_per_hour: float = 0.05

@@ -53,7 +53,7 @@ def test_faults_cost_what_the_formula_says(archive: Any, calm: Any) -> None:
         assert found.repeated == pytest.approx(plan.repeated, rel=0.3)
         assert found.days > archive.planned(calm).days
     length_h = math.exp(0.8**2)
-    expected = 0.55 * (0.184 * length_h / 2 + 20 / 3600)
+    expected = 0.55 * (0.202 * length_h / 2 + 20 / 3600)
     assert archive.planned(job).repeated == pytest.approx(expected)
 
 
