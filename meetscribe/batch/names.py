@@ -123,8 +123,13 @@ def _give(
             places = {
                 files.path(name): f"{folder}/{files.path(name).name}" for name in formats.names()
             }
-            for path, place in places.items():
-                remote.download_if_there(place, path)
+            try:
+                for path, place in places.items():
+                    remote.download_if_there(place, path)
+            except OSError as error:
+                raise OutputError(
+                    f"{folder}: cannot be read: {error}", hint="check the URL and the network"
+                ) from error
             written = _rename(files, matches, say)
             for path in written or ():
                 remote.upload(path, places[path])

@@ -236,6 +236,33 @@ def test_results_that_cannot_be_written_cost_no_other(folder: Callable[..., Fold
     assert batch.names("week 1/monday") == {"Speaker 1": "Voice 1", "Speaker 2": "Voice 2"}
 
 
+def test_a_network_that_fails_is_said_and_costs_no_other(
+    folder: Callable[..., Folder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = folder()
+    for name, voices in WEEK.items():
+        batch.add(name, voices)
+    out, fetched = batch.out, []
+
+    def fails_once(place: str, path: Path) -> None:
+        fetched.append(place)
+        if len(fetched) == 1:
+            raise ConnectionResetError("reset by peer")
+        there = out / place.removeprefix("s3://texts/")
+        if there.exists():
+            path.write_bytes(there.read_bytes())
+
+    monkeypatch.setattr("meetscribe.batch.remote.download_if_there", fails_once)
+    monkeypatch.setattr("meetscribe.batch.remote.upload", lambda *_: None)
+    prepared = replace(batch.prepared(), request=replace(batch.request, output="s3://texts/"))
+    _, failed = name_speakers(prepared, Summary(()), Known(), link=True, say=batch.said.append)
+    assert failed is not None
+    assert "reset by peer" in failed.message
+    named = {name for name in WEEK if getattr(prepared.records.get(name), "named", None)}
+    assert named == {*WEEK} - {"week 1/monday"}
+    assert not [place for place in fetched if "//" in place.removeprefix("s3://")]
+
+
 def test_a_folder_is_the_same_with_a_slash_at_its_end() -> None:
     session, below = Session(("a.wav",), "a"), Session(("b.wav",), "sub/b")
     for output, folder in (("s3://texts/2026", "s3://texts/2026"), ("out", "out"), ("/", "")):
