@@ -240,7 +240,6 @@ def _grouped(
     candidates: Iterable[Candidate], pattern: re.Pattern[str] | None
 ) -> list[tuple[str, list[Candidate]]]:
     """Give every session's wanted name and its files, in the order of names."""
-    names: dict[tuple[str, str], str] = {}
     groups: dict[tuple[str, str], list[tuple[list[tuple[int, str]], Candidate]]] = {}
     alone: list[tuple[str, list[Candidate]]] = []
     for number, one in enumerate(candidates):
@@ -249,18 +248,16 @@ def _grouped(
         place = PurePosixPath(below)
         match = pattern.search(place.stem) if pattern else None
         if one.group:
-            names.setdefault((one.group, ""), one.session)
-            groups.setdefault((one.group, ""), []).append(([(number, "")], one))
+            groups.setdefault((one.group, one.session), []).append(([(number, "")], one))
         elif match:
             stem = (place.stem[: match.start()] + place.stem[match.end() :]).strip(" -_.")
             name = (place.parent / (stem or place.stem[: match.start()] or "session")).as_posix()
             # folders that were given on their own may be called the same
-            key = name, os.path.dirname(one.source)  # noqa: PTH120 - may be a URL
-            names[key] = name
-            groups.setdefault(key, []).append((_natural(match[0]), one))
+            folder = os.path.dirname(one.source)  # noqa: PTH120 - may be a URL
+            groups.setdefault((folder, name), []).append((_natural(match[0]), one))
         else:
             alone.append((place.with_suffix("").as_posix(), [one]))
-    sets = [(names[key], [one for _, one in sorted(group)]) for key, group in groups.items()]
+    sets = [(name, [one for _, one in sorted(group)]) for (_, name), group in groups.items()]
     return sorted(sets + alone, key=lambda pair: (pair[0], pair[1][0].source))
 
 
